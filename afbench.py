@@ -1,0 +1,190 @@
+"""The command line: `afbench demo | run | sweep | report | check | profile | compare | data`. A thin file over the packages."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from bench.errors import UserError
+
+MISTAKE = 2  # exit status of a user's mistake, as of an unknown flag
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train, measure and report ten points on the embedded data set; run again, it goes on where it was.
+
+    About 9 minutes on 2 CPU cores. Nothing is downloaded.
+    """
+
+    runs: Path = Path("demo/runs")
+    """Folder of the records."""
+    out: Path = Path("demo/report")
+    """Folder of the report."""
+    tiny: bool = False
+    """A few steps a point instead of a training: the whole way in a minute, with meaningless accuracies."""
+
+    def __call__(self) -> None:
+        from sweeps.recipes import find_recipe
+
+        _sweep(find_recipe("demo"), self.runs, self.tiny)
+        _report([self.runs], self.out, on_bad="stop")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run one experiment here: train, evaluate, count multiply-adds, time, write the record."""
+
+    method: tyro.conf.Positional[str]
+    """Name in the registry: tsn, tsm, afnet."""
+    frames: int | None = None
+    """Frames a clip."""
+    ratio: float | None = None
+    """Share of frames AFNet aims to compute in full, in (0, 1]."""
+    backbone: str | None = None
+    """tiny, resnet50 or resnet101."""
+    seed: int | None = None
+    """Of the training."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE")] = field(default_factory=list)
+    """Any field of the experiment by its dotted name, for example training.lr=0.02."""
+    runs: Path = Path("runs")
+    """Folder of the records."""
+
+    def __call__(self) -> None:
+        from bench.experiment import Experiment, Model, override
+
+        short = {
+            "model.frames": self.frames,
+            "model.settings.ratio": self.ratio,
+            "model.backbone": self.backbone,
+            "training.seed": self.seed,
+        }
+        assignments = {path: str(value) for path, value in short.items() if value is not None}
+        for text in self.set:
+            path, equals, value = text.partition("=")
+            if not equals:
+                raise UserError(f"--set got {text!r}; expected FIELD=VALUE, for example training.lr=0.02.")
+            assignments[path] = value
+        experiment = override(Experiment(model=Model(method=self.method)), assignments)
+        from bench.run import run_experiment
+        from sweeps.progress import stage_bars
+
+        with stage_bars() as report:
+            result = run_experiment(experiment, self.runs, report)
+        _print_result(result.path)
+
+
+@dataclass(frozen=True)
+class SweepList:
+    """The recipes, what each answers and what it needs."""
+
+    def __call__(self) -> None:
+        from sweeps.recipes import RECIPES
+
+        for name, recipe in RECIPES.items():
+            print(f"{name:12s} {recipe.summary}")
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The points of a recipe, and which are done, running or missing."""
+
+    recipe: tyro.conf.Positional[str]
+    """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
+    runs: Path = Path("runs")
+    tiny: bool = False
+
+    def __call__(self) -> None:
+        from sweeps.plan import plan
+        from sweeps.progress import print_plan
+        from sweeps.recipes import find_recipe
+
+        print_plan(plan(find_recipe(self.recipe).points(self.tiny), self.runs))
+
+
+@dataclass(frozen=True)
+class SweepSubmit:
+    """Run what is missing of a recipe, one point at a time on this machine."""
+
+    recipe: tyro.conf.Positional[str]
+    """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
+    runs: Path = Path("runs")
+    tiny: bool = False
+
+    def __call__(self) -> None:
+        from sweeps.recipes import find_recipe
+
+        _sweep(find_recipe(self.recipe), self.runs, self.tiny)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the report of a folder of records: a page, figures (png, svg, pdf), tables (html, csv, md, tex)."""
+
+    runs: tyro.conf.Positional[list[Path]]
+    """Folders of records."""
+    out: Path = Path("report")
+    """Folder to write."""
+    on_bad: Annotated[str, tyro.conf.arg(metavar="stop|skip")] = "stop"
+    """A damaged record stops the report, or is left out of it and named there."""
+
+    def __call__(self) -> None:
+        _report(self.runs, self.out, self.on_bad)
+
+
+Sweep = Annotated[
+    Annotated[SweepList, tyro.conf.subcommand("list")]
+    | Annotated[SweepPlan, tyro.conf.subcommand("plan")]
+    | Annotated[SweepSubmit, tyro.conf.subcommand("submit")],
+    tyro.conf.subcommand("sweep", description="Many experiments: named recipes, their state, running them."),
+]
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Run, tyro.conf.subcommand("run")]
+    | Sweep
+    | Annotated[Report, tyro.conf.subcommand("report")]
+)
+
+
+def _sweep(recipe: object, runs: Path, tiny: bool) -> None:
+    from sweeps.local import run_points
+
+    run_points(recipe.points(tiny), runs)  # type: ignore[attr-defined]
+
+
+def _report(runs: list[Path], out: Path, on_bad: str) -> None:
+    from reports.site import write_site
+
+    page = write_site(runs, out, on_bad=on_bad)
+    print(f"Report: {page}")
+
+
+def _print_result(path: Path) -> None:
+    from bench.record import read_result
+
+    result = read_result(path)
+    metrics = result.metrics
+    print(f"top-1 {metrics['top1']:.2f} %, {metrics['macs'] / 1e9:.4f} GMACs a video -> {path}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: parse, run, and turn a user's mistake into one paragraph and exit status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        tyro.cli(Command, prog="afbench", description=__doc__, args=arguments)()  # type: ignore[arg-type]
+    except UserError as error:
+        print(f"afbench: {error}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        print("afbench: interrupted; the same command goes on from here.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

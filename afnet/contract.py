@@ -1,0 +1,180 @@
+"""What every video model owes the harness: its inputs, its output, and what it decided to compute.
+
+Shapes, here and everywhere in the project: N videos, T frames, K classes, (C, H, W) maps. Frames travel
+through a network as (N*T, C, H, W), frame-major inside a video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Execution = Literal["dense", "masked", "skipped"]
+EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training step stands in its run.
+
+    Attributes:
+        step: steps already taken, 0 before the first.
+        steps: steps of the whole run.
+    """
+
+    step: int
+    steps: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return self.step / self.steps
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a model decided to compute. A field that does not apply to the method is None.
+
+    Attributes:
+        frames: (blocks, N, T) bool, in network order; True where the block computed the frame in full.
+        cells: (blocks, N, T, 7, 7) bool, the part of each kept frame that was computed.
+        crops: (N, T, 4) float, the region looked at as (left, top, right, bottom) in pixels of the input.
+        resolutions: (N, T) int, the input size in pixels each frame was given; 0 where it was not looked at.
+        exit_step: (N,) int, the number of frames looked at before the model answered.
+    """
+
+    frames: Tensor | None = None
+    cells: Tensor | None = None
+    crops: Tensor | None = None
+    resolutions: Tensor | None = None
+    exit_step: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model returns.
+
+    Attributes:
+        logits: (N, K).
+        selection: what was computed to get them.
+        extras: differentiable tensors that the method's own loss needs; nothing else reads them.
+    """
+
+    logits: Tensor
+    selection: Selection = field(default_factory=Selection)
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+class VideoModel(nn.Module):
+    """A classifier of clips: `model(clips) -> Output`, clips (N, T, 3, H, W) float, normalised.
+
+    `execution` says how the decisions are carried out in evaluation: "dense" computes every unit and ignores the
+    decisions, "masked" computes everything and multiplies by the decision, "skipped" computes only what was decided
+    on. The same weights give the same logits masked and skipped. Training always masks: the straight-through
+    gradient of a decision needs the result of what was decided against.
+
+    Attributes:
+        frames: T, the number of frames of a clip.
+        classes: K.
+        any_frames: whether the trained weights serve clips of any number of frames.
+        forced: (blocks, N, T) bool that replaces the model's own decisions, for profiles and tests; None leaves them.
+    """
+
+    any_frames = False
+
+    def __init__(self, *, frames: int, classes: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.classes = classes
+        self.forced: Tensor | None = None
+        self._execution: Execution = "skipped"
+
+    @property
+    def execution(self) -> Execution:
+        return self._execution
+
+    @execution.setter
+    def execution(self, value: Execution) -> None:
+        if value not in EXECUTIONS:
+            raise ValueError(f"execution is {value!r}; expected one of {', '.join(EXECUTIONS)}")
+        self._execution = value
+
+    def prepare(self, progress: Progress) -> None:
+        """Called before each training step; a method with schedules sets them here."""
+
+    def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
+        """The scalar to minimise; labels (N,) int64. Methods add their own terms."""
+        return functional.cross_entropy(output.logits, labels)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups: `params`, their `kind` (see grouped_parameters) and `decay`, whether weight decay acts."""
+        return grouped_parameters(self)
+
+    def set_frames(self, frames: int) -> None:
+        """Take clips of another number of frames from now on, where `any_frames` says that the weights allow it."""
+        if not self.any_frames and frames != self.frames:
+            raise ValueError(f"the weights of this {type(self).__name__} are tied to {self.frames} frames; got {frames}")
+        self.frames = frames
+
+    def unit_modules(self) -> tuple[str, ...]:
+        """Names of the modules that run once per kept frame, in the order of `Selection.frames`; () where none."""
+        return ()
+
+    def policy_modules(self) -> tuple[str, ...]:
+        """Names of the modules that exist only to decide; their multiply-adds are the policy's share."""
+        return ()
+
+    def check_clips(self, clips: Tensor, multiple: int = 1) -> None:
+        """Raise ValueError unless clips is (N >= 1, T, 3, H, W) with H and W multiples of `multiple`."""
+        expected = f"(N, {self.frames}, 3, H, W)"
+        if clips.ndim != 5 or clips.shape[1] != self.frames or clips.shape[2] != 3:
+            raise ValueError(f"clips have shape {tuple(clips.shape)}; this model expects {expected}")
+        if clips.shape[0] == 0:
+            raise ValueError(f"clips have shape {tuple(clips.shape)}: the batch is empty; expected N >= 1")
+        height, width = clips.shape[-2:]
+        if height % multiple or width % multiple or 0 in (height, width):
+            raise ValueError(
+                f"clips are {height}x{width} pixels; this network needs sides that are multiples of {multiple}"
+            )
+
+
+def grouped_parameters(
+    model: nn.Module,
+    *,
+    classifier: Iterable[nn.Module] = (),
+    navigation: Iterable[nn.Module] = (),
+    positions: Iterable[nn.Module] = (),
+) -> list[dict[str, Any]]:
+    """Sort parameters into kinds that a training recipe may treat apart.
+
+    Kinds: "navigation", and "navigation position" for the part of it that is tied to frame positions; "classifier
+    weight" and "classifier bias"; "norm", the affine parameters of batch-norm; "bias" and "weight", all others. Decay acts on weights and on navigation, not on biases and norms (the released
+    AFNet code, as TSM's).
+    """
+    groups: dict[str, list[nn.Parameter]] = {}
+    in_navigation, in_positions, in_classifier = (
+        {id(p) for module in modules for p in module.parameters()} for modules in (navigation, positions, classifier)
+    )
+    for module in model.modules():
+        normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for name, parameter in module.named_parameters(recurse=False):
+            kind = "norm" if normalises else "bias" if name == "bias" else "weight"
+            if id(parameter) in in_positions:
+                kind = "navigation position"
+            elif id(parameter) in in_navigation:
+                kind = "navigation"
+            elif id(parameter) in in_classifier:
+                kind = f"classifier {kind}"
+            groups.setdefault(kind, []).append(parameter)
+    decayed = ("weight", "classifier weight", "navigation", "navigation position")
+    return [{"params": params, "kind": kind, "decay": kind in decayed} for kind, params in groups.items()]
+
+
+def average_frames(logits: Tensor, frames: int) -> Tensor:
+    """(N*T, K) logits of frames -> (N, K), their mean over a video's frames."""
+    return torch.mean(logits.unflatten(0, (-1, frames)), dim=1)

@@ -1,0 +1,1 @@
+"""One experiment: data, models by name, training, evaluation, multiply-adds, throughput, and the record it leaves."""

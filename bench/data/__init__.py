@@ -1,0 +1,1 @@
+"""Clips and their labels: the embedded data set, frame sampling, batches."""

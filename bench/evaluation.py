@@ -1,0 +1,65 @@
+"""Evaluation: the validation videos through the inference point, and what it decided and cost for each."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from afnet.contract import VideoModel
+from bench.data.catalogue import find_dataset
+from bench.data.loader import Batch, normalise, validation_batches
+from bench.errors import UserError
+from bench.experiment import Experiment
+from bench.macs import CostModel
+from bench.metrics import Samples
+from bench.training import Report
+
+log = logging.getLogger(__name__)
+
+
+def validation(experiment: Experiment) -> list[Batch]:
+    """The validation clips as the point samples them; small enough to hold for generated data."""
+    data = experiment.data
+    digits = find_dataset(data.dataset).open(data)
+    return list(
+        validation_batches(
+            digits, clips=data.val_clips, frames=experiment.evaluation.frames, batch=experiment.runtime.eval_batch
+        )
+    )
+
+
+def evaluate(
+    model: VideoModel, batches: list[Batch], experiment: Experiment, cost: CostModel, device: torch.device, report: Report
+) -> Samples:
+    """Run the point over the validation clips.
+
+    Raises:
+        UserError: when a logit is not finite, naming the video.
+    """
+    torch.manual_seed(experiment.evaluation.seed)
+    logits, kept, macs = [], [], []
+    with torch.inference_mode():
+        for number, batch in enumerate(batches):
+            output = model(normalise(batch.clips, device))
+            rows = output.logits.float().cpu().numpy()
+            if not np.isfinite(rows).all():
+                video = batch.videos[~np.isfinite(rows).all(axis=1)][0]
+                raise UserError(f"The logits of validation video {video} are not finite; the checkpoint is not usable.")
+            logits.append(rows)
+            frames = output.selection.frames
+            if frames is not None:
+                kept.append(frames.cpu().numpy())
+            skipped = kept[-1] if frames is not None and model.execution == "skipped" else None
+            macs.append(cost.of(skipped, len(batch)) if skipped is not None else np.full(len(batch), cost.dense))
+            report("evaluate", number + 1, len(batches))
+    return Samples(
+        video=np.concatenate([batch.videos for batch in batches]),
+        label=np.concatenate([batch.labels for batch in batches]),
+        logits=np.concatenate(logits),
+        macs=np.concatenate(macs),
+        times=np.concatenate([batch.times for batch in batches]),
+        kept=np.concatenate(kept, axis=1).swapaxes(0, 1) if kept else None,
+        informative=np.concatenate([batch.informative for batch in batches]),
+    )

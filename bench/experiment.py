@@ -1,0 +1,230 @@
+"""One experiment, described in full: what is trained on what, how, and which inference point is measured.
+
+Frozen dataclasses nested by concern, JSON both ways, and two keys. `training_id` hashes data, model and training: the
+same id, the same checkpoint. `experiment_id` adds evaluation and timing: one checkpoint serves many points. A hash is
+taken of the whole resolved value, never of a difference from defaults. `runtime` holds what cannot change a result
+(beyond the rounding of another thread count, which the record keeps) and is in no hash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.data.catalogue import find_dataset
+from bench.errors import UserError, unknown
+from bench.fields import Checked, choice, from_mapping, number
+from bench.methods import find_method
+
+# Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
+SCHEMA = 1
+TRAINING_PARTS = ("data", "model", "training")
+POINT_PARTS = (*TRAINING_PARTS, "evaluation", "timing")
+ID_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Data(Checked):
+    """Which clips. `settings` are the data set's own."""
+
+    dataset: str = choice("digits-in-motion", "name")
+    size: int = number(64, "pixels, side of the square input", at_least=8)
+    train_clips: int = number(6400, "clips of an epoch", at_least=1)
+    val_clips: int = number(480, "clips", at_least=1)
+    seed: int = number(0, "seed of a generated data set", at_least=0)
+    settings: Checked = None  # type: ignore[assignment]  # resolved to the data set's defaults on creation
+
+    def __post_init__(self) -> None:
+        _resolve_settings(self, find_dataset(self.dataset).settings, f"data set {self.dataset}")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class Model(Checked):
+    """Which network. `settings` are the method's own."""
+
+    method: str = choice("afnet", "name")
+    backbone: str = choice("tiny", "name")
+    frames: int = number(8, "frames a clip", at_least=1)
+    settings: Checked = None  # type: ignore[assignment]  # resolved to the method's defaults on creation
+
+    def __post_init__(self) -> None:
+        method = find_method(self.method)
+        if self.backbone not in method.backbones:
+            raise unknown("backbone", self.backbone, method.backbones, f"method {self.method}")
+        _resolve_settings(self, method.settings, f"method {self.method}")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class Training(Checked):
+    """How it is trained: SGD with momentum, one recipe for every method."""
+
+    seed: int = number(0, "seed of weights, order, sampling and noise", at_least=0)
+    epochs: int = number(1, "passes over the training clips", at_least=1)
+    batch: int = number(16, "clips a step", at_least=1)
+    lr: float = number(0.05, "learning rate at its peak", above=0)
+    momentum: float = number(0.9, "share", at_least=0, below=1)
+    weight_decay: float = number(5e-4, "per step and unit of learning rate", at_least=0)
+    warmup: float = number(0.05, "share of the steps with a rising rate", at_least=0, below=1)
+    schedule: str = choice("cosine", "shape of the learning rate after warm-up", "cosine", "steps")
+    multipliers: str = choice("published", "learning rates per kind of parameter", "published", "from-scratch")
+    clip_norm: float = number(20.0, "largest norm of the gradient", above=0)
+
+
+@dataclass(frozen=True)
+class Evaluation(Checked):
+    """Which inference point of the checkpoint is measured."""
+
+    frames: int = number(0, "frames a clip; 0 is as many as in training", at_least=0)
+    execution: str = choice("skipped", "how decisions are carried out", "dense", "masked", "skipped")
+    decisions: str = choice("argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy")
+    seed: int = number(0, "seed of noisy decisions", at_least=0)
+
+
+@dataclass(frozen=True)
+class Timing(Checked):
+    """How it is timed."""
+
+    device: str = choice("cpu", "where", "cpu", "cuda")
+    dtype: str = choice("float32", "of weights and clips", "float32", "bfloat16", "float16")
+    batch: int = number(16, "clips a forward in the offline scenario", at_least=1)
+    rounds: int = number(12, "interleaved rounds over the executions", at_least=3)
+
+
+@dataclass(frozen=True)
+class Runtime(Checked):
+    """What cannot change a result and stays out of both ids."""
+
+    device: str = choice("auto", "where to train and evaluate; auto takes CUDA where there is one", "auto", "cpu", "cuda")
+    threads: int = number(0, "CPU threads; 0 is one per core this process may use", at_least=0)
+    eval_batch: int = number(32, "clips", at_least=1)
+    log_every: int = number(10, "steps between two lines of progress", at_least=1)
+    checkpoint_seconds: float = number(5.0, "least time between two checkpoints", at_least=0)
+
+
+@dataclass(frozen=True)
+class Experiment(Checked):
+    """Everything about one point."""
+
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    timing: Timing = field(default_factory=Timing)
+    runtime: Runtime = field(default_factory=Runtime)
+
+    def __post_init__(self) -> None:
+        multiple = find_method(self.model.method).side_multiple
+        if self.data.size % multiple:
+            raise UserError(
+                f"data.size is {self.data.size}; {self.model.method} on {self.model.backbone} needs a side that is a "
+                f"multiple of {multiple} pixels, for example {max(round(self.data.size / multiple), 1) * multiple}."
+            )
+        if self.evaluation.frames == 0:
+            object.__setattr__(self, "evaluation", dataclasses.replace(self.evaluation, frames=self.model.frames))
+        find_dataset(self.data.dataset).check_frames(self.data, max(self.model.frames, self.evaluation.frames))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the training; a last batch that is not full is dropped."""
+        return self.training.epochs * (self.data.train_clips // self.training.batch)
+
+    @property
+    def training_id(self) -> str:
+        return _hash(self, TRAINING_PARTS)
+
+    @property
+    def experiment_id(self) -> str:
+        return _hash(self, POINT_PARTS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, with the schema version."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _hash(experiment: Experiment, parts: tuple[str, ...]) -> str:
+    values = {part: asdict(getattr(experiment, part)) for part in parts}
+    text = json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def _resolve_settings(part: Checked, kind: type[Checked], owner: str) -> None:
+    settings = getattr(part, "settings")  # noqa: B009
+    if settings is None:
+        settings = kind()
+    elif isinstance(settings, dict):
+        settings = from_mapping(kind, settings, f"the settings of {owner}")
+    elif type(settings) is not kind:
+        raise UserError(f"{owner} got settings of type {type(settings).__name__}; expected {kind.__name__}.")
+    object.__setattr__(part, "settings", settings)
+
+
+def from_dict(values: object, where: str) -> Experiment:
+    """The experiment of parsed JSON; unknown fields, parts and schema versions are refused.
+
+    Raises:
+        UserError: naming `where`, the part and the field.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"{where} holds {type(values).__name__}; expected an object.")
+    if values.get("schema") != SCHEMA:
+        raise UserError(f"{where} has schema {values.get('schema')!r}; this version reads schema {SCHEMA}.")
+    kinds: dict[str, type[Checked]] = {"data": Data, "model": Model, "training": Training, "evaluation": Evaluation, "timing": Timing, "runtime": Runtime}
+    for name in values:
+        if name != "schema" and name not in kinds:
+            raise unknown("part", name, kinds, where)
+    parts = {name: from_mapping(kind, values.get(name, {}), f"{where}: {name}") for name, kind in kinds.items()}
+    return Experiment(**parts)  # type: ignore[arg-type]
+
+
+def override(experiment: Experiment, assignments: dict[str, str]) -> Experiment:
+    """Change fields by dotted name, as a command line says them: {"model.settings.ratio": "0.25"}.
+
+    A new method or data set comes with its own default settings; a new model.frames is also that of the evaluation
+    where both were the same.
+
+    Raises:
+        UserError: unknown part or field, with the valid ones; a value that does not parse.
+    """
+    values = experiment.to_dict()
+    for owner, name in (("model", "method"), ("data", "dataset")):
+        if f"{owner}.{name}" in assignments:
+            values[owner] = {**values[owner], name: assignments[f"{owner}.{name}"], "settings": None}
+    if "model.frames" in assignments and experiment.evaluation.frames == experiment.model.frames:
+        values["evaluation"]["frames"] = 0
+    values = {**values, **{part: asdict(kind(**values[part])) for part, kind in (("model", Model), ("data", Data))}}
+    for path, text in assignments.items():
+        *parents, leaf = path.split(".")
+        target: Any = values
+        for name in parents:
+            target = target.get(name) if isinstance(target, dict) else None
+        if not isinstance(target, dict) or leaf not in target or isinstance(target[leaf], dict):
+            raise unknown("field", path, _paths(values))
+        target[leaf] = _parsed(path, text, target[leaf])
+    return from_dict(values, "the command line")
+
+
+def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name, value in values.items():
+        found += _paths(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    return [path for path in found if path != "schema"]
+
+
+def _parsed(path: str, text: str, current: object) -> object:
+    """The text as a value of the type that the field has now."""
+    if isinstance(current, bool):
+        if text.lower() not in ("true", "false"):
+            raise UserError(f"{path} is {text!r}; expected true or false.")
+        return text.lower() == "true"
+    try:
+        return type(current)(text)  # type: ignore[call-arg]
+    except ValueError:
+        raise UserError(f"{path} is {text!r}; expected a value of type {type(current).__name__}.") from None

@@ -1,0 +1,119 @@
+"""Metrics, computed from the per-video samples alone, so that a new one needs no re-run. Imports no torch.
+
+A metric is a description, a unit, whether more is better, and a function of the samples of one point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a point found for each of V validation videos; B blocks, T frames, K classes.
+
+    Attributes:
+        video: (V,) index in the validation split.
+        label: (V,).
+        logits: (V, K) float32.
+        macs: (V,) executed multiply-adds.
+        times: (V, T) frame times given to the model.
+        kept: (V, B, T) bool, or None where the method skips nothing.
+        informative: (V, T) bool, the answer key of the frames.
+    """
+
+    video: NDArray[np.int64]
+    label: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    macs: NDArray[np.int64]
+    times: NDArray[np.int64]
+    kept: NDArray[np.bool_] | None
+    informative: NDArray[np.bool_]
+
+    def correct(self, k: int = 1) -> NDArray[np.bool_]:
+        """(V,) whether the label is among the k largest logits; of equal logits the lower class comes first."""
+        ranked = np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
+        return (ranked == self.label[:, None]).any(axis=1)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a point.
+
+    Attributes:
+        compute: gives a number, a list of numbers (one per block), or None where the metric does not apply.
+    """
+
+    description: str
+    unit: str
+    higher_is_better: bool
+    compute: Callable[[Samples], float | list[float] | None]
+
+
+def _share(of: NDArray[np.bool_]) -> float:
+    return float(of.mean()) * 100
+
+
+def _kept_ratio(samples: Samples) -> float | None:
+    return None if samples.kept is None else float(samples.kept.mean())
+
+
+def _kept_ratio_per_block(samples: Samples) -> list[float] | None:
+    return None if samples.kept is None else [float(share) for share in samples.kept.mean(axis=(0, 2))]
+
+
+def _recall_per_block(samples: Samples) -> list[float] | None:
+    if samples.kept is None or not samples.informative.any():
+        return None
+    hits = (samples.kept & samples.informative[:, None, :]).sum(axis=(0, 2))
+    return [float(count) for count in hits / samples.informative.sum()]
+
+
+def _recall(samples: Samples) -> float | None:
+    per_block = _recall_per_block(samples)
+    return None if per_block is None else float(np.mean(per_block))
+
+
+def _precision(samples: Samples) -> float | None:
+    if samples.kept is None or not samples.kept.any():
+        return None
+    return float((samples.kept & samples.informative[:, None, :]).sum() / samples.kept.sum())
+
+
+def _informative_share(samples: Samples) -> float:
+    return float(samples.informative.mean())
+
+
+METRICS: dict[str, Metric] = {
+    "top1": Metric("share of videos whose largest logit is the label's", "%", True, lambda s: _share(s.correct(1))),
+    "top5": Metric("share of videos whose label is among the five largest logits", "%", True, lambda s: _share(s.correct(5))),
+    "macs": Metric("executed multiply-adds per video, mean over videos", "MAC", False, lambda s: float(s.macs.mean())),
+    "macs_std": Metric("their standard deviation over videos", "MAC", False, lambda s: float(s.macs.std())),
+    "kept_ratio": Metric("share of (block, frame) pairs computed in full", "share", False, _kept_ratio),
+    "kept_ratio_per_block": Metric("the same for each block, in network order", "share", False, _kept_ratio_per_block),
+    "recall": Metric(
+        "share of (block, informative frame) pairs that were kept; a random selection has the kept ratio",
+        "share",
+        True,
+        _recall,
+    ),
+    "recall_per_block": Metric("the same for each block", "share", True, _recall_per_block),
+    "precision": Metric(
+        "share of kept (block, frame) pairs whose frame is informative; a random selection has the informative share",
+        "share",
+        True,
+        _precision,
+    ),
+    "informative_share": Metric("share of the frames given to the model that are informative", "share", True, _informative_share),
+}
+
+
+def compute_metrics(samples: Samples) -> dict[str, Any]:
+    """Every metric that applies, by name."""
+    values = {name: metric.compute(samples) for name, metric in METRICS.items()}
+    return {name: value for name, value in values.items() if value is not None}

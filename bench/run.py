@@ -1,0 +1,168 @@
+"""One experiment from description to record: train, evaluate, count, time, write."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from afnet.contract import VideoModel
+from bench.data.loader import Batch, normalise
+from bench.environment import available_cores, describe_environment
+from bench.errors import UserError
+from bench.evaluation import evaluate, validation
+from bench.experiment import SCHEMA, Experiment
+from bench.macs import cost_model, verify
+from bench.methods import find_method
+from bench.metrics import compute_metrics
+from bench.record import (
+    Result,
+    find_result,
+    locked,
+    make_folder,
+    point_folder,
+    read_result,
+    replacing,
+    training_folder,
+    write_heartbeat,
+    write_json,
+    write_text,
+)
+from bench.samples import write_samples
+from bench.throughput import time_executions
+from bench.training import Clock, Report, set_up_torch, train
+
+log = logging.getLogger(__name__)
+
+PREVIEW_CLIPS = 6
+
+
+def quiet(stage: str, done: int, of: int) -> None:
+    """A report that nobody reads."""
+
+
+def run_experiment(experiment: Experiment, runs: Path, report: Report = quiet) -> Result:
+    """Bring one point to its record, taking up whatever an earlier run left; a finished point is only read.
+
+    Raises:
+        UserError: for a folder, device, checkpoint or record that cannot be used.
+    """
+    device = choose_device(experiment)
+    folder, point = training_folder(runs, experiment), point_folder(runs, experiment)
+    make_folder(point)
+    with locked(folder, f"Another process works on {folder}; waiting for it."):
+        done = find_result(runs, experiment)
+        if done is not None:
+            return done
+        set_up_torch(experiment.runtime.threads or available_cores())
+        write_text(folder / "experiment.json", experiment.to_json())
+        model, clock = train(experiment, folder, device, report)
+        values = _measure(model, experiment, point, device, clock, report)
+        # The last file to appear: its presence says that all the others are there.
+        write_json(point / "result.json", values)
+        write_heartbeat(folder, stage="done", step=experiment.steps, steps=experiment.steps)
+    return read_result(point / "result.json")
+
+
+def choose_device(experiment: Experiment) -> torch.device:
+    """Where to train and evaluate.
+
+    Raises:
+        UserError: when CUDA is asked for, here or for timing, and there is none.
+    """
+    wanted = experiment.runtime.device
+    if "cuda" in (wanted, experiment.timing.device) and not torch.cuda.is_available():
+        field = "runtime.device" if wanted == "cuda" else "timing.device"
+        raise UserError(f"{field} is 'cuda', but torch sees no CUDA device here. Use 'cpu', or run where there is one.")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def _measure(
+    model: VideoModel, experiment: Experiment, point: Path, device: torch.device, clock: Clock, report: Report
+) -> dict[str, Any]:
+    """Everything of result.json; writes the other files of the point."""
+    started = time.perf_counter()
+    model = _at_point(model, experiment)
+    batches = validation(experiment)
+    first = normalise(batches[0].clips, device)
+    cost = cost_model(model, first)
+    verify(model, first, cost)
+    samples = evaluate(model, batches, experiment, cost, device, report)
+    evaluated = time.perf_counter()
+    report("time", 0, 1)
+    timing = _time(model, batches[0], experiment)
+    report("time", 1, 1)
+    write_samples(point / "samples.parquet", samples)
+    write_preview(point / "clips.jpg", batches[0])
+    return {
+        "schema": SCHEMA,
+        "training_id": experiment.training_id,
+        "experiment_id": experiment.experiment_id,
+        "experiment": experiment.to_dict(),
+        "metrics": compute_metrics(samples),
+        "macs": {**cost.to_dict(), "views": 1},
+        "timing": timing,
+        "stages": {
+            "unit": "seconds",
+            "training": round(clock.total, 3),
+            "training_loader_share": round(clock.loading / clock.total, 4) if clock.total else 0.0,
+            "evaluation": round(evaluated - started, 3),
+            "timing": round(time.perf_counter() - evaluated, 3),
+        },
+        "environment": describe_environment(device.type),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "preview": {"file": "clips.jpg", "videos": [int(video) for video in batches[0].videos[:PREVIEW_CLIPS]]},
+    }
+
+
+def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
+    """Set the knobs of the inference point on a trained model.
+
+    Raises:
+        UserError: for a frame count the model cannot take.
+    """
+    evaluation = experiment.evaluation
+    if evaluation.frames != experiment.model.frames:
+        if not model.any_frames:
+            raise UserError(
+                f"evaluation.frames is {evaluation.frames}, but {experiment.model.method} was trained with "
+                f"{experiment.model.frames} frames and its weights are tied to that number."
+            )
+        model.set_frames(evaluation.frames)
+    model.execution = evaluation.execution  # type: ignore[assignment]
+    if find_method(experiment.model.method).skips:
+        model.gumbel_noise = evaluation.decisions == "noisy"  # type: ignore[assignment]
+    return model
+
+
+def _time(model: VideoModel, batch: Batch, experiment: Experiment) -> dict[str, Any]:
+    timing = experiment.timing
+    device, dtype = torch.device(timing.device), getattr(torch, timing.dtype)
+    clips = normalise(batch.clips, device, dtype)
+    model = model.to(device=device, dtype=dtype)
+    return time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips)
+
+
+def write_preview(path: Path, batch: Batch) -> None:
+    """A sheet of the first clips as the model was given them: a row a clip, a column a frame."""
+    clips = batch.clips[:PREVIEW_CLIPS]  # (n, T, H, W, 3)
+    count, frames, height, width, _ = clips.shape
+    sheet = np.ascontiguousarray(clips.transpose(0, 2, 1, 3, 4)).reshape(count * height, frames * width, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "JPEG", quality=90, subsampling=0)
+    with replacing(path) as file:
+        file.write(buffer.getvalue())
+
+
+def with_runtime(experiment: Experiment, **changes: Any) -> Experiment:
+    """The same experiment with other runtime settings; its ids stay."""
+    return dataclasses.replace(experiment, runtime=dataclasses.replace(experiment.runtime, **changes))

@@ -1,0 +1,1 @@
+"""Many experiments: named recipes, what is done of them, and running the rest. Imports no torch."""

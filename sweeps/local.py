@@ -1,0 +1,95 @@
+"""Points on this machine, one at a time, each in a process of its own that submitit starts.
+
+A point is measured alone: its process has the machine's cores, and a crash loses one point. When the launcher dies the
+point it started lives on; the next launcher finds the training locked, waits for it and goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import submitit
+from rich.console import Console
+
+from bench.errors import UserError
+from bench.experiment import Experiment
+from bench.record import find_result, make_folder, read_heartbeat, training_folder
+from sweeps.plan import describe, plan
+from sweeps.progress import STAGES, bars
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+LOG_LINES = 15
+
+
+def run_one(values: dict[str, Any], runs: str) -> str:
+    """The job: bring one point to its record. Returns a user's mistake as text, so that it is shown as one."""
+    from bench.experiment import from_dict
+    from bench.run import run_experiment
+
+    try:
+        run_experiment(from_dict(values, "the submitted experiment"), Path(runs))
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def run_points(points: list[Experiment], runs: Path) -> None:
+    """Run what is missing of these points, in order.
+
+    Raises:
+        UserError: when a point cannot run; the points before it are on disk.
+        KeyboardInterrupt: after the running point was stopped; its last checkpoint is kept.
+    """
+    runs = runs.resolve()
+    make_folder(runs)
+    missing = [point.experiment for point in plan(points, runs) if point.state != "done"]
+    console = Console(stderr=True)
+    if not missing:
+        console.print(f"All {len(points)} points are done.", highlight=False)
+        return
+    executor = submitit.LocalExecutor(folder=runs / ".jobs")
+    executor.update_parameters(timeout_min=24 * 60, gpus_per_node=0, visible_gpus=())
+    with bars(console) as progress:
+        whole = progress.add_task("all points", total=len(points), completed=len(points) - len(missing))
+        for experiment in missing:
+            if not console.is_terminal:
+                console.print(f"{describe(experiment)}", highlight=False)
+            part = progress.add_task(describe(experiment), total=experiment.steps)
+            _run_job(executor, experiment, runs, lambda stage, done, of, part=part, name=describe(experiment): progress.update(
+                part, description=f"{name}: {STAGES.get(stage, stage)}", completed=done, total=of
+            ))
+            progress.remove_task(part)
+            progress.advance(whole)
+
+
+def _run_job(executor: submitit.LocalExecutor, experiment: Experiment, runs: Path, report: Any) -> None:
+    """Submit one point and follow it to its end."""
+    job = executor.submit(run_one, experiment.to_dict(), str(runs))
+    folder = training_folder(runs, experiment)
+    try:
+        while not job.done():
+            heartbeat = read_heartbeat(folder)
+            if heartbeat is not None:
+                report(heartbeat["stage"], heartbeat["step"], heartbeat["steps"])
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        job.cancel()
+        raise
+    failure = job.exception()
+    if failure is not None:
+        raise UserError(f"The point {describe(experiment)} failed. The end of its log:\n{_log_tail(job)}")
+    mistake = job.result()
+    if mistake:
+        raise UserError(mistake)
+    if find_result(runs, experiment) is None:
+        raise UserError(f"The point {describe(experiment)} ended without a record; its log is {job.paths.stderr}.")
+
+
+def _log_tail(job: submitit.Job[str]) -> str:
+    text = job.stderr() or job.stdout() or "(the log is empty)"
+    return "\n".join(text.splitlines()[-LOG_LINES:]) + f"\nwhole log: {job.paths.stderr}"
