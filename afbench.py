@@ -1,4 +1,4 @@
-"""The command line: `afbench demo | run | sweep | report | check | profile | compare | data`. A thin file over the packages."""
+"""Train, measure and compare efficient video recognition: accuracy, executed multiply-adds, time."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: parse, run, and turn a user's mistake into one paragraph and exit status 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        tyro.cli(Command, prog="afbench", description=__doc__, args=arguments)()  # type: ignore[arg-type]
+        tyro.cli(Command, prog="afbench", description=__doc__, args=arguments)()
     except UserError as error:
         print(f"afbench: {error}", file=sys.stderr)
         sys.exit(MISTAKE)

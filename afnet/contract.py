@@ -118,7 +118,9 @@ class VideoModel(nn.Module):
     def set_frames(self, frames: int) -> None:
         """Take clips of another number of frames from now on, where `any_frames` says that the weights allow it."""
         if not self.any_frames and frames != self.frames:
-            raise ValueError(f"the weights of this {type(self).__name__} are tied to {self.frames} frames; got {frames}")
+            raise ValueError(
+                f"the weights of this {type(self).__name__} are tied to {self.frames} frames; got {frames}"
+            )
         self.frames = frames
 
     def unit_modules(self) -> tuple[str, ...]:
@@ -153,8 +155,8 @@ def grouped_parameters(
     """Sort parameters into kinds that a training recipe may treat apart.
 
     Kinds: "navigation", and "navigation position" for the part of it that is tied to frame positions; "classifier
-    weight" and "classifier bias"; "norm", the affine parameters of batch-norm; "bias" and "weight", all others. Decay acts on weights and on navigation, not on biases and norms (the released
-    AFNet code, as TSM's).
+    weight" and "classifier bias"; "norm", the affine parameters of batch-norm; "bias" and "weight", all others. Decay
+    acts on weights and on navigation, not on biases and norms (the released AFNet code, as TSM's).
     """
     groups: dict[str, list[nn.Parameter]] = {}
     in_navigation, in_positions, in_classifier = (

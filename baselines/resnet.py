@@ -98,8 +98,6 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, Bottleneck):
-                nn.init.zeros_(module.bn3.weight)
 
     def set_frames(self, frames: int) -> None:
         """Shift within clips of another number of frames; a network that does not shift stays as it is."""
@@ -110,6 +108,6 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N*T, 3, H, W) -> (N*T, features)."""
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x)), inplace=True))
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
         return torch.mean(x, dim=(2, 3))

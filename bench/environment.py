@@ -11,7 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("afnet-bench", "torch", "numpy", "pandas", "pyarrow", "fvcore", "ptflops", "submitit", "seaborn", "matplotlib")
+PACKAGES = (
+    "afnet-bench",
+    "torch",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "fvcore",
+    "ptflops",
+    "submitit",
+    "seaborn",
+    "matplotlib",
+)
 
 
 def describe_environment(device: str) -> dict[str, Any]:
@@ -49,7 +60,12 @@ def describe_device(device: str) -> dict[str, Any]:
 
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
-        return {"kind": "cuda", "name": properties.name, "memory_bytes": properties.total_memory, "cuda": torch.version.cuda}
+        return {
+            "kind": "cuda",
+            "name": properties.name,
+            "memory_bytes": properties.total_memory,
+            "cuda": torch.version.cuda,
+        }
     return {"kind": "cpu", "name": processor(), "threads": torch.get_num_threads()}
 
 

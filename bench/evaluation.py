@@ -31,7 +31,12 @@ def validation(experiment: Experiment) -> list[Batch]:
 
 
 def evaluate(
-    model: VideoModel, batches: list[Batch], experiment: Experiment, cost: CostModel, device: torch.device, report: Report
+    model: VideoModel,
+    batches: list[Batch],
+    experiment: Experiment,
+    cost: CostModel,
+    device: torch.device,
+    report: Report,
 ) -> Samples:
     """Run the point over the validation clips.
 

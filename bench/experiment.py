@@ -81,7 +81,9 @@ class Evaluation(Checked):
 
     frames: int = number(0, "frames a clip; 0 is as many as in training", at_least=0)
     execution: str = choice("skipped", "how decisions are carried out", "dense", "masked", "skipped")
-    decisions: str = choice("argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy")
+    decisions: str = choice(
+        "argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy"
+    )
     seed: int = number(0, "seed of noisy decisions", at_least=0)
 
 
@@ -99,7 +101,9 @@ class Timing(Checked):
 class Runtime(Checked):
     """What cannot change a result and stays out of both ids."""
 
-    device: str = choice("auto", "where to train and evaluate; auto takes CUDA where there is one", "auto", "cpu", "cuda")
+    device: str = choice(
+        "auto", "where to train and evaluate; auto takes CUDA where there is one", "auto", "cpu", "cuda"
+    )
     threads: int = number(0, "CPU threads; 0 is one per core this process may use", at_least=0)
     eval_batch: int = number(32, "clips", at_least=1)
     log_every: int = number(10, "steps between two lines of progress", at_least=1)
@@ -176,7 +180,14 @@ def from_dict(values: object, where: str) -> Experiment:
         raise UserError(f"{where} holds {type(values).__name__}; expected an object.")
     if values.get("schema") != SCHEMA:
         raise UserError(f"{where} has schema {values.get('schema')!r}; this version reads schema {SCHEMA}.")
-    kinds: dict[str, type[Checked]] = {"data": Data, "model": Model, "training": Training, "evaluation": Evaluation, "timing": Timing, "runtime": Runtime}
+    kinds: dict[str, type[Checked]] = {
+        "data": Data,
+        "model": Model,
+        "training": Training,
+        "evaluation": Evaluation,
+        "timing": Timing,
+        "runtime": Runtime,
+    }
     for name in values:
         if name != "schema" and name not in kinds:
             raise unknown("part", name, kinds, where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from bench.errors import UserError, unknown
@@ -61,7 +61,8 @@ class Checked:
     path: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        hints = _hints(type(self))
+        kind: Any = type(self)
+        hints = _hints(kind)
         for field in dataclasses.fields(self):
             value = _coerced(getattr(self, field.name), hints[field.name], self._label(field.name))
             object.__setattr__(self, field.name, value)
@@ -83,8 +84,8 @@ class Checked:
             raise unknown(self._label(field.name), value, choices)
 
 
-@lru_cache(maxsize=None)
-def _hints(cls: type) -> dict[str, Any]:
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 

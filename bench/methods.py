@@ -49,7 +49,8 @@ class AFNet(Checked):
         super().__post_init__()
         if self.warm_end < self.warm_start:
             raise UserError(
-                f"model.settings.warm_end is {self.warm_end:g} and warm_start {self.warm_start:g}; expected warm_end >= warm_start."
+                f"model.settings.warm_end is {self.warm_end:g}, before warm_start at {self.warm_start:g}; expected "
+                "the target ratio to fall after it starts to."
             )
 
 

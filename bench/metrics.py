@@ -91,7 +91,9 @@ def _informative_share(samples: Samples) -> float:
 
 METRICS: dict[str, Metric] = {
     "top1": Metric("share of videos whose largest logit is the label's", "%", True, lambda s: _share(s.correct(1))),
-    "top5": Metric("share of videos whose label is among the five largest logits", "%", True, lambda s: _share(s.correct(5))),
+    "top5": Metric(
+        "share of videos whose label is among the five largest logits", "%", True, lambda s: _share(s.correct(5))
+    ),
     "macs": Metric("executed multiply-adds per video, mean over videos", "MAC", False, lambda s: float(s.macs.mean())),
     "macs_std": Metric("their standard deviation over videos", "MAC", False, lambda s: float(s.macs.std())),
     "kept_ratio": Metric("share of (block, frame) pairs computed in full", "share", False, _kept_ratio),
@@ -109,7 +111,9 @@ METRICS: dict[str, Metric] = {
         True,
         _precision,
     ),
-    "informative_share": Metric("share of the frames given to the model that are informative", "share", True, _informative_share),
+    "informative_share": Metric(
+        "share of the frames given to the model that are informative", "share", True, _informative_share
+    ),
 }
 
 

@@ -40,16 +40,17 @@ def point_folder(runs: Path, experiment: Experiment) -> Path:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a file that appears under its name only when it is complete and on disk."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    partial = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; records are shared like any other file of the user.
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -169,7 +170,8 @@ def read_result(path: Path) -> Result:
     for name in ("training_id", "experiment_id"):
         if values.get(name) != getattr(experiment, name):
             raise UserError(
-                f"{path} says {name} {values.get(name)!r}, but what it describes has {getattr(experiment, name)}. {advice}"
+                f"{path} says {name} {values.get(name)!r}, but what it describes has "
+                f"{getattr(experiment, name)}. {advice}"
             )
     return Result(path, experiment, values)
 
@@ -189,5 +191,7 @@ def result_files(runs: Path) -> list[Path]:
         UserError: when there is no such folder.
     """
     if not runs.is_dir():
-        raise UserError(f"There is no folder {runs}; expected a runs folder, as `afbench run` and `afbench demo` write.")
+        raise UserError(
+            f"There is no folder {runs}; expected a runs folder, as `afbench run` and `afbench demo` write."
+        )
     return sorted(runs.glob("**/points/*/result.json"))

@@ -57,7 +57,9 @@ def read_samples(path: Path) -> Samples:
             informative=informative,
         )
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} is not a readable file of samples ({error}); expected what a run writes there.") from error
+        raise UserError(
+            f"{path} is not a readable file of samples ({error}); expected what a run writes there."
+        ) from error
 
 
 def _lists(rows: np.ndarray) -> pa.FixedSizeListArray:

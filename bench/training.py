@@ -97,7 +97,7 @@ def make_model(experiment: Experiment) -> VideoModel:
         classes=len(find_dataset(experiment.data.dataset).classes),
         settings=experiment.model.settings,
     )
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -205,7 +205,7 @@ def _loop(run: _Run, device: torch.device, report: Report) -> None:
         losses.append(loss)
         if not math.isfinite(loss):
             raise Diverged(
-                f"The loss became {loss} at step {run.step} of {experiment.steps} in {run.folder}; the last losses were "
+                f"The loss became {loss} at step {run.step} of {experiment.steps} in {run.folder}; the last were "
                 f"{', '.join(f'{value:.3g}' for value in losses[-5:])}. A lower training.lr (now {training.lr:g}) or a "
                 "longer training.warmup usually helps. The last checkpoint was kept."
             )
@@ -213,7 +213,9 @@ def _loop(run: _Run, device: torch.device, report: Report) -> None:
         run.seconds += time.perf_counter() - started
         # Checkpoints follow a line of progress, so that a resumed run logs the same means.
         if run.step % experiment.runtime.log_every == 0 or run.step == experiment.steps:
-            run.log_line(loss=sum(losses) / len(losses), lr=training.lr * learning_rate(training, progress), **_kept(output))
+            run.log_line(
+                loss=sum(losses) / len(losses), lr=training.lr * learning_rate(training, progress), **_kept(output)
+            )
             losses.clear()
             run.save()
             write_heartbeat(run.folder, stage="train", step=run.step, steps=experiment.steps)

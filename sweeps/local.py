@@ -13,6 +13,7 @@ from typing import Any
 
 import submitit
 from rich.console import Console
+from rich.progress import Progress
 
 from bench.errors import UserError
 from bench.experiment import Experiment
@@ -59,35 +60,37 @@ def run_points(points: list[Experiment], runs: Path) -> None:
         for experiment in missing:
             if not console.is_terminal:
                 console.print(f"{describe(experiment)}", highlight=False)
-            part = progress.add_task(describe(experiment), total=experiment.steps)
-            _run_job(executor, experiment, runs, lambda stage, done, of, part=part, name=describe(experiment): progress.update(
-                part, description=f"{name}: {STAGES.get(stage, stage)}", completed=done, total=of
-            ))
-            progress.remove_task(part)
+            _run_job(executor, experiment, runs, progress)
             progress.advance(whole)
 
 
-def _run_job(executor: submitit.LocalExecutor, experiment: Experiment, runs: Path, report: Any) -> None:
+def _run_job(executor: submitit.LocalExecutor, experiment: Experiment, runs: Path, progress: Progress) -> None:
     """Submit one point and follow it to its end."""
+    name = describe(experiment)
+    bar = progress.add_task(name, total=experiment.steps)
     job = executor.submit(run_one, experiment.to_dict(), str(runs))
     folder = training_folder(runs, experiment)
     try:
         while not job.done():
             heartbeat = read_heartbeat(folder)
             if heartbeat is not None:
-                report(heartbeat["stage"], heartbeat["step"], heartbeat["steps"])
+                stage = STAGES.get(heartbeat["stage"], heartbeat["stage"])
+                progress.update(
+                    bar, description=f"{name}: {stage}", completed=heartbeat["step"], total=heartbeat["steps"]
+                )
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         job.cancel()
         raise
+    progress.remove_task(bar)
     failure = job.exception()
     if failure is not None:
-        raise UserError(f"The point {describe(experiment)} failed. The end of its log:\n{_log_tail(job)}")
+        raise UserError(f"The point {name} failed. The end of its log:\n{_log_tail(job)}")
     mistake = job.result()
     if mistake:
         raise UserError(mistake)
     if find_result(runs, experiment) is None:
-        raise UserError(f"The point {describe(experiment)} ended without a record; its log is {job.paths.stderr}.")
+        raise UserError(f"The point {name} ended without a record; its log is {job.paths.stderr}.")
 
 
 def _log_tail(job: submitit.Job[str]) -> str:

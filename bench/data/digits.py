@@ -203,7 +203,7 @@ class Digits:
         if split not in SPLITS:
             raise ValueError(f"digits in motion has no split {split!r}; expected one of {', '.join(SPLITS)}")
         times = np.arange(self.length) if times is None else np.asarray(times, np.int64)
-        if times.size and not (0 <= times.min() and times.max() < self.length):
+        if times.size and not (times.min() >= 0 and times.max() < self.length):
             raise ValueError(f"frame times {times.min()}..{times.max()} leave the clip of {self.length} frames")
         draws = _Draws(self.seed, SPLITS.index(split) << 32 | index)
         label = draws.below(len(CLASSES))
@@ -219,7 +219,9 @@ class Digits:
             _paste(frames, corners, sprite, draws.colour(60, 140))
         members = self._members[split][group]
         sprite = self._sprites[members[draws.below(len(members))]]
-        corners = self._crossing(draws, tuple(DIRECTIONS.values())[direction // 2 * 2]).corners(times[informative] - begin, self._room)
+        corners = self._crossing(draws, tuple(DIRECTIONS.values())[direction // 2 * 2]).corners(
+            times[informative] - begin, self._room
+        )
         visible = frames[informative]
         _paste(visible, corners, sprite, draws.colour(190, 255))
         frames[informative] = visible

@@ -35,7 +35,14 @@ def demo(tiny: bool) -> list[Experiment]:
     tsn = replace(base, model=Model("tsn", "tiny", 8, PLAIN))
     points = [replace(tsn, evaluation=Evaluation(frames=frames)) for frames in (4, 8, 16)]
     points.append(replace(base, model=Model("tsm", "tiny", 8, PLAIN)))
-    for frames, ratio, shift in ((8, 1.0, True), (8, 0.5, True), (8, 0.25, True), (16, 0.5, True), (16, 0.25, True), (8, 0.5, False)):
+    for frames, ratio, shift in (
+        (8, 1.0, True),
+        (8, 0.5, True),
+        (8, 0.25, True),
+        (16, 0.5, True),
+        (16, 0.25, True),
+        (8, 0.5, False),
+    ):
         model = Model("afnet", "tiny", frames, replace(AFNET, ratio=ratio, shift=shift))
         points.append(replace(base, model=model, evaluation=Evaluation()))
     return points

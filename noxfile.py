@@ -1,0 +1,64 @@
+"""Every way to run things. `nox -l` lists them; all but none share one environment, so torch is installed once.
+
+nox makes an environment per session; here sessions run without one and share .nox/shared, made on first use and remade
+when pyproject.toml, constraints.txt or the Python changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+ENVIRONMENT = ROOT / ".nox" / "shared"
+BIN = ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")
+
+nox.options.sessions = ["tests", "lint"]
+nox.options.default_venv_backend = "none"
+
+
+def run(session: nox.Session, *command: str) -> None:
+    """Run a command of the shared environment, making it first where needed."""
+    prepare(session)
+    program, *arguments = command
+    session.run(str(BIN / program), *arguments, external=True)
+
+
+def prepare(session: nox.Session) -> None:
+    """Make the shared environment unless the one there was made from the same requirements."""
+    parts = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+    wanted = hashlib.sha256(b"".join([*parts, sys.version.encode(), str(ROOT).encode()])).hexdigest()
+    stamp = ENVIRONMENT / "made-from"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+    session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
+    python = str(BIN / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1", external=True)
+    install = (python, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt")
+    session.run(*install, "--editable", ".", "--group", "test", "--group", "lint", external=True)
+    stamp.write_text(wanted)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train, measure and report ten points on the embedded data set; again, it goes on where it was."""
+    run(session, "afbench", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests, on every core; arguments after -- go to pytest."""
+    run(session, "python", "-m", "pytest", "-n", "auto", *(session.posargs or ["-q"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting, lint and types."""
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "ruff", "check", ".")
+    run(session, "mypy")

@@ -1,0 +1,1 @@
+"""Records -> frames -> statistics -> figures -> pages. Never imports torch."""

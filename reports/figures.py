@@ -1,0 +1,124 @@
+"""The figures, drawn with seaborn, each as png, svg and pdf. The same records give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+WIDTH, HEIGHT = 6.4, 4.2  # inches: a column and a half of a two-column paper
+# Markers and colours both tell the methods apart; the palette is safe for the colour blind.
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">")
+
+
+def style() -> Any:
+    """Settings of every figure; fixed salt and no dates, so that regenerating gives the same file."""
+    return {"svg.hashsalt": "afnet-bench", "svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 9}
+
+
+def save(figure: Figure, folder: Path, name: str) -> dict[str, str]:
+    """Write a figure in every format; returns the file name of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Software": None},
+        "svg": {"Date": None},
+        "pdf": {"CreationDate": None, "ModDate": None},
+    }
+    with plt.rc_context(style()):
+        for suffix in FORMATS:
+            figure.savefig(folder / f"{name}.{suffix}", dpi=160, bbox_inches="tight", metadata=metadata[suffix])
+    plt.close(figure)
+    return {suffix: f"{name}.{suffix}" for suffix in FORMATS}
+
+
+def pareto(costs: list[float], values: list[float]) -> list[bool]:
+    """Which points no other one beats: cheaper or equal, and better or equal, and not the same."""
+    pairs = list(zip(costs, values, strict=True))
+    return [not any((c <= cost and v >= value) and (c, v) != (cost, value) for c, v in pairs) for cost, value in pairs]
+
+
+def accuracy_vs_gflops(table: pd.DataFrame, ceiling: float | None) -> Figure:
+    """Top-1 against executed GFLOPs, a frontier line per method."""
+    return _frontier(table, "gflops", "GFLOPs per video (multiply-adds executed, 1e9)", ceiling, cheaper_is_less=True)
+
+
+def accuracy_vs_throughput(table: pd.DataFrame, ceiling: float | None) -> Figure:
+    """Top-1 against clips a second of the executed path, quartiles of the timing as bars."""
+    label = f"clips per second, offline, model only\n({', '.join(sorted(table['device'].unique()))})"
+    return _frontier(table, "clips_per_second", label, ceiling, cheaper_is_less=False)
+
+
+def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *, cheaper_is_less: bool) -> Figure:
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        methods = list(dict.fromkeys(table["method"]))
+        colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+        if ceiling is not None:
+            axes.axhline(100 * ceiling, color="0.45", linestyle=":", linewidth=1)
+            axes.annotate(
+                "ceiling of a model blind to the order of frames",
+                (1, 100 * ceiling),
+                xycoords=("axes fraction", "data"),
+                xytext=(-4, 3),
+                textcoords="offset points",
+                ha="right",
+                fontsize=7,
+                color="0.35",
+            )
+        for method, marker in zip(methods, MARKERS * 9, strict=False):
+            rows = table[table["method"] == method].sort_values(x)
+            _draw_method(axes, rows, x, colours[method], marker, cheaper_is_less)
+        axes.set_xlabel(label)
+        axes.set_ylabel("top-1 accuracy (%)")
+        axes.set_ylim(max(0.0, table["top1"].min() - 8), 101.5)
+        axes.margins(x=0.12)
+        axes.legend(loc="best", frameon=True, fontsize=8)
+        sns.despine(figure)
+    return figure
+
+
+def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: str, cheaper_is_less: bool) -> None:
+    costs = rows[x] if cheaper_is_less else -rows[x]
+    best = pareto(costs.tolist(), rows["top1"].tolist())
+    axes.errorbar(
+        rows[x],
+        rows["top1"],
+        yerr=1.96 * rows["top1_error"],
+        xerr=_spread(rows) if x == "clips_per_second" else None,
+        fmt="none",
+        ecolor=colour,
+        elinewidth=0.8,
+        alpha=0.5,
+    )
+    sns.lineplot(data=rows[best], x=x, y="top1", color=colour, ax=axes, linewidth=1.2, errorbar=None)
+    sns.scatterplot(
+        data=rows, x=x, y="top1", color=colour, marker=marker, s=46, ax=axes, label=rows["method"].iloc[0], zorder=3
+    )
+    for dominated, row in zip([not b for b in best], rows.to_dict("records"), strict=True):
+        axes.annotate(
+            row["point"],
+            (row[x], row["top1"]),
+            xytext=(5, -10),
+            textcoords="offset points",
+            fontsize=7,
+            color=colour,
+            alpha=0.6 if dominated else 1,
+        )
+
+
+def _spread(rows: pd.DataFrame) -> list[Any]:
+    """Distances from the median to the quartiles, for the horizontal bars."""
+    return [
+        rows["clips_per_second"] - rows["clips_per_second_low"],
+        rows["clips_per_second_high"] - rows["clips_per_second"],
+    ]

@@ -1,0 +1,99 @@
+"""What a model looked at: the frames of some clips, those kept by each block, those that were informative."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from bench.errors import UserError
+from bench.record import Result
+from bench.samples import read_samples
+
+TILE = 64  # pixels a side of a frame in the picture
+BAR = 9  # pixels a block's row of marks
+GAP = 8
+KEPT, DROPPED, INFORMATIVE = (0, 114, 178), (214, 214, 214), (230, 159, 0)
+
+
+@dataclass(frozen=True)
+class Filmstrip:
+    """A picture and what to say of it."""
+
+    png: bytes
+    description: str
+
+    @property
+    def data_uri(self) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
+    """Frames of the first clips, an orange frame where informative, and a row of marks per block below.
+
+    None where the method decides nothing about frames.
+
+    Raises:
+        UserError: when the record's samples or its sheet of clips are missing or damaged.
+    """
+    samples = read_samples(result.path.with_name("samples.parquet"))
+    if samples.kept is None:
+        return None
+    tiles = _tiles(result, samples.times.shape[1])[:clips]
+    blocks, frames = samples.kept.shape[1:]
+    row = TILE + 4 + blocks * BAR + GAP
+    canvas = Image.new("RGB", (frames * (TILE + 2), len(tiles) * row), "white")
+    for clip, pictures in enumerate(tiles):
+        _draw_clip(canvas, clip * row, pictures, samples.kept[clip], samples.informative[clip])
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG", optimize=True)
+    kept = samples.kept[: len(tiles)].mean()
+    return Filmstrip(
+        buffer.getvalue(),
+        f"{len(tiles)} validation clips of {frames} frames. Framed in orange: informative. Below each frame, one "
+        f"mark for each of the {blocks} focal blocks in network order: blue where the block computed the frame, grey "
+        f"where it skipped it. Kept in these clips: {kept:.0%} of the (block, frame) pairs.",
+    )
+
+
+def _tiles(result: Result, frames: int) -> list[list[Image.Image]]:
+    """The sheet of clips cut into frames."""
+    path = result.path.with_name("clips.jpg")
+    try:
+        with Image.open(path) as image:
+            sheet = image.convert("RGB")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a readable picture ({error}); expected the sheet of clips of the record."
+        ) from error
+    side = sheet.width // frames
+    return [
+        [
+            sheet.crop((t * side, top, (t + 1) * side, top + side)).resize((TILE, TILE), Image.Resampling.LANCZOS)
+            for t in range(frames)
+        ]
+        for top in range(0, sheet.height - side + 1, side)
+    ]
+
+
+def _draw_clip(
+    canvas: Image.Image,
+    top: int,
+    pictures: list[Image.Image],
+    kept: NDArray[np.bool_],
+    informative: NDArray[np.bool_],
+) -> None:
+    """One clip: its frames, and kept (blocks, T) as marks below."""
+    draw = ImageDraw.Draw(canvas)
+    for t, picture in enumerate(pictures):
+        left = t * (TILE + 2)
+        canvas.paste(picture, (left, top))
+        if informative[t]:
+            draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), outline=INFORMATIVE, width=3)
+        for block, keeps in enumerate(kept[:, t]):
+            y = top + TILE + 3 + block * BAR
+            draw.rectangle((left + 2, y, left + TILE - 3, y + BAR - 3), fill=KEPT if keeps else DROPPED)

@@ -1,0 +1,75 @@
+"""What the points say, in sentences computed from them; a sentence whose points are missing is not written."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def findings(table: pd.DataFrame) -> list[str]:
+    """Sentences for the top of a report, in a fixed order."""
+    sentences = (_motion(table), _frames(table), _ratio(table), _selection(table), _saving(table))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _only(table: pd.DataFrame, **values: object) -> pd.Series | None:
+    rows = table
+    for name, value in values.items():
+        rows = rows[rows[name] == value]
+    return rows.iloc[0] if len(rows) == 1 else None
+
+
+def _motion(table: pd.DataFrame) -> str:
+    tsn, tsm = _only(table, method="TSN", frames=8), _only(table, method="TSM", frames=8)
+    if tsn is None or tsm is None:
+        return ""
+    relation = "beats" if tsm["top1"] > tsn["top1"] else "does not beat"
+    return (
+        f"Motion matters: at 8 frames TSM, which sees the order of frames, {relation} TSN, which does not: "
+        f"{tsm['top1']:.1f}% against {tsn['top1']:.1f}% top-1 for {tsm['gflops']:.4f} and {tsn['gflops']:.4f} GFLOPs."
+    )
+
+
+def _frames(table: pd.DataFrame) -> str:
+    rows = table[table["method"] == "TSN"].sort_values("frames")
+    if len(rows) < 2 or rows["frames"].duplicated().any():
+        return ""
+    steps = ", ".join(
+        f"{row['gflops']:.4f} GFLOPs and {row['clips_per_second']:.0f} clips/s at {row['frames']}"
+        for row in rows.to_dict("records")
+    )
+    return f"More frames cost more: TSN takes {steps} frames."
+
+
+def _ratio(table: pd.DataFrame) -> str:
+    full = _only(table, method="AFNet", frames=8, ratio=1.0)
+    half = _only(table, method="AFNet", frames=8, ratio=0.5)
+    if full is None or half is None:
+        return ""
+    saved = 1 - half["gflops"] / full["gflops"]
+    return (
+        f"Care less: AFNet at 8 frames and ratio 0.5 reaches {half['top1']:.1f}% top-1, "
+        f"{half['top1'] - full['top1']:+.1f} points against ratio 1, and executes {saved:.1%} fewer multiply-adds."
+    )
+
+
+def _selection(table: pd.DataFrame) -> str:
+    rows = table[table["recall"].notna() & (table["ratio"] < 1)]
+    if rows.empty:
+        return ""
+    parts = ", ".join(
+        f"{row['recall']:.2f} where a random selection has {row['kept_ratio']:.2f} ({row['method']} {row['point']})"
+        for row in rows.to_dict("records")
+    )
+    return f"What navigation keeps: its recall of the informative frames is {parts}."
+
+
+def _saving(table: pd.DataFrame) -> str:
+    rows = table[table["saving_realised"].notna()]
+    if rows.empty:
+        return ""
+    parts = ", ".join(
+        f"{row['saving_realised']:.2f} ({row['method']} {row['point']})" for row in rows.to_dict("records")
+    )
+    noisy = int(rows["noisy"].sum())
+    caveat = f" {noisy} of these {len(rows)} timings are marked noisy." if noisy else ""
+    return f"Saving realised, time saved per multiply-add saved (1 is perfect): {parts}.{caveat}"

@@ -1,0 +1,141 @@
+"""Records to one table: a row a point, in a fixed order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError, unknown
+from bench.methods import find_method
+from bench.record import Result, read_result, result_files
+
+POLICIES = ("stop", "skip")
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was found.
+
+    Attributes:
+        results: of the points, ordered as `table`.
+        table: a row a point.
+        left_out: for each record that could not be read, its path and why.
+    """
+
+    results: list[Result]
+    table: pd.DataFrame
+    left_out: dict[str, str]
+
+
+def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
+    """Read every record below these folders.
+
+    Args:
+        on_bad: "stop" raises for a damaged record, "skip" leaves it out and says so.
+
+    Raises:
+        UserError: for a damaged record under "stop", two different records of one experiment, or no record at all.
+    """
+    if on_bad not in POLICIES:
+        raise unknown("policy", on_bad, POLICIES, "--on-bad")
+    found: dict[str, Result] = {}
+    left_out: dict[str, str] = {}
+    for path in [path for folder in folders for path in result_files(folder)]:
+        try:
+            result = read_result(path)
+        except UserError as error:
+            if on_bad == "stop":
+                raise
+            left_out[str(path)] = str(error)
+            continue
+        earlier = found.setdefault(result.values["experiment_id"], result)
+        if earlier.values != result.values:
+            raise UserError(
+                f"{earlier.path} and {path} hold different results of the same experiment; keep one of them."
+            )
+    if not found:
+        raise UserError(
+            f"No readable record below {', '.join(map(str, folders))}; expected the folder that `afbench run` or "
+            f"`afbench demo` wrote ({len(left_out)} damaged records were left out)."
+        )
+    rows = sorted(((_row(result), result) for result in found.values()), key=_order)
+    return Records([result for _, result in rows], pd.DataFrame([row for row, _ in rows]), left_out)
+
+
+def _order(pair: tuple[dict[str, Any], Result]) -> tuple[Any, ...]:
+    row = pair[0]
+    return (row["dataset"], row["method"], row["frames"], -(row["ratio"] or 0), row["experiment_id"])
+
+
+def method_label(result: Result) -> str:
+    """The method with what makes it another network: "AFNet", "AFNet, no shift"."""
+    model = result.experiment.model
+    title = find_method(model.method).title
+    return title if getattr(model.settings, "shift", True) else f"{title}, no shift"
+
+
+def point_label(row: dict[str, Any]) -> str:
+    """A point beside others of its method: "8f", "8f r.50"."""
+    ratio = "" if row["ratio"] is None else f" r{row['ratio']:.2f}".replace("r0.", "r.").replace("r1.00", "r1")
+    return f"{row['frames']}f{ratio}"
+
+
+def _row(result: Result) -> dict[str, Any]:
+    experiment, metrics = result.experiment, result.metrics
+    videos = experiment.data.val_clips
+    row: dict[str, Any] = {
+        "dataset": experiment.data.dataset,
+        "method": method_label(result),
+        "backbone": experiment.model.backbone,
+        "frames": experiment.evaluation.frames,
+        "trained_frames": experiment.model.frames,
+        "ratio": getattr(experiment.model.settings, "ratio", None),
+        "seed": experiment.training.seed,
+        "execution": experiment.evaluation.execution,
+        "videos": videos,
+        "top1": metrics["top1"],
+        "top1_error": 100 * standard_error(metrics["top1"] / 100, videos),
+        "top5": metrics["top5"],
+        "gflops": metrics["macs"] / 1e9,
+        "gflops_dense": result.values["macs"]["dense"] / 1e9,
+        "kept_ratio": metrics.get("kept_ratio"),
+        "recall": metrics.get("recall"),
+        "precision": metrics.get("precision"),
+        "training_id": result.values["training_id"],
+        "experiment_id": result.values["experiment_id"],
+    }
+    row["point"] = point_label(row)
+    return {**row, **_timing(result, row)}
+
+
+def standard_error(share: float, n: int) -> float:
+    """Of a share over n videos, sqrt(p (1 - p) / n)."""
+    return float((share * (1 - share) / n) ** 0.5)
+
+
+def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:
+    """Throughput of the executed path, latency, and how much of the multiply-adds saved was time saved."""
+    scenarios = result.values["timing"]["scenarios"]
+    offline, single = scenarios["offline"], scenarios["single_stream"]
+    used = row["execution"] if row["execution"] in offline else "dense"
+    timed = offline[used]
+    low, high = timed["quartiles"]
+    return {
+        "clips_per_second": timed["batch"] / timed["median"],
+        "clips_per_second_low": timed["batch"] / high,
+        "clips_per_second_high": timed["batch"] / low,
+        "latency_p90_ms": single[used]["p90"] * 1e3,
+        "noisy": timed["noisy"],
+        "saving_realised": saving_realised(offline, row["gflops_dense"], row["gflops"]),
+        "device": result.values["environment"]["device"]["name"],
+    }
+
+
+def saving_realised(offline: dict[str, Any], dense_macs: float, macs: float) -> float | None:
+    """(time dense / time skipped - 1) / (MACs dense / MACs skipped - 1); None where less than 1% is saved."""
+    if "skipped" not in offline or dense_macs / macs < 1.01:
+        return None
+    return float((offline["dense"]["median"] / offline["skipped"]["median"] - 1) / (dense_macs / macs - 1))

@@ -1,0 +1,47 @@
+"""Decisions are exact, straight-through, and start by keeping."""
+
+import pytest
+import torch
+
+from afnet.navigation import Navigation, decide
+
+
+def test_argmax_decision_is_exactly_zero_or_one_and_a_tie_drops() -> None:
+    logits = torch.tensor([[[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]])
+    assert decide(logits, noise=False, temperature=0.1).tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_gradient_is_that_of_the_soft_sample() -> None:
+    logits = torch.tensor([[[0.3, 0.1]]], requires_grad=True)
+    (hard,) = torch.autograd.grad(decide(logits, noise=False, temperature=0.7).sum(), logits)
+    soft = torch.softmax(logits / 0.7, dim=-1)[..., 1].sum()
+    (expected,) = torch.autograd.grad(soft, logits)
+    torch.testing.assert_close(hard, expected)
+
+
+def test_noise_draws_with_the_softmax_probability() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([0.0, 1.0]).expand(20_000, 1, 2)
+    share = decide(logits, noise=True, temperature=1.0).mean().item()
+    expected = torch.sigmoid(torch.tensor(1.0)).item()
+    assert abs(share - expected) < 4 * (expected * (1 - expected) / 20_000) ** 0.5
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_navigation_starts_by_keeping_every_frame(shared: bool) -> None:
+    torch.manual_seed(0)
+    navigation = Navigation(channels=6, frames=4)
+    navigation.start(10.0, shared=shared)
+    logits = navigation(torch.rand(8, 6, 3, 3))
+    assert logits.shape == (2, 4, 2)
+    assert (logits[..., 1] > logits[..., 0]).all()
+
+
+def test_no_frame_sees_another() -> None:
+    torch.manual_seed(0)
+    navigation = Navigation(channels=6, frames=4).eval()
+    x = torch.rand(4, 6, 3, 3)
+    changed = x.clone()
+    changed[2] += 1
+    differs = (navigation(x) != navigation(changed)).any(dim=-1)[0]
+    assert differs.tolist() == [False, False, True, False]

@@ -1,0 +1,128 @@
+"""Experiments: round trip, stable ids, errors that name the field and the choices."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import UserError
+from bench.experiment import Data, Evaluation, Experiment, Model, Runtime, Timing, Training, from_dict, override
+from bench.methods import METHODS, AFNet, build_model
+from tests.conftest import small
+
+experiments = st.builds(
+    lambda frames, ratio, seed, lr, clips: Experiment(
+        data=Data(train_clips=clips),
+        model=Model("afnet", "tiny", frames, AFNet(ratio=ratio)),
+        training=Training(seed=seed, lr=lr),
+    ),
+    frames=st.integers(1, 48),
+    ratio=st.floats(0.01, 1.0),
+    seed=st.integers(0, 10_000),
+    lr=st.floats(1e-5, 10.0),
+    clips=st.integers(16, 10**6),
+)
+
+
+@given(experiments)
+def test_json_round_trip_keeps_experiment_and_ids(experiment: Experiment) -> None:
+    again = from_dict(json.loads(experiment.to_json()), "test")
+    assert again == experiment
+    assert (again.training_id, again.experiment_id) == (experiment.training_id, experiment.experiment_id)
+
+
+@given(experiments, experiments)
+def test_ids_are_equal_only_for_equal_experiments(one: Experiment, other: Experiment) -> None:
+    assert (one.experiment_id == other.experiment_id) == (one == other)
+
+
+def test_ids_are_the_same_in_another_process_and_from_integers() -> None:
+    code = "from bench.experiment import *; print(Experiment().training_id, Experiment().experiment_id)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert out == [Experiment().training_id, Experiment().experiment_id]
+    assert Experiment(training=Training(lr=1)) == Experiment(training=Training(lr=1.0))  # type: ignore[arg-type]
+
+
+def test_ids_are_golden() -> None:
+    """A change of these is a change of every user's records: raise the schema."""
+    assert (Experiment().training_id, Experiment().experiment_id) == ("5ef8d4ec36b6", "ef8405e5eb4a")
+
+
+def test_every_training_field_changes_both_ids_and_point_fields_only_one() -> None:
+    base = Experiment()
+    for change in (
+        replace(base, training=Training(seed=1)),
+        replace(base, data=Data(seed=1)),
+        replace(base, model=Model(frames=4)),
+    ):
+        assert change.training_id != base.training_id and change.experiment_id != base.experiment_id
+    for change in (replace(base, evaluation=Evaluation(execution="masked")), replace(base, timing=Timing(rounds=5))):
+        assert change.training_id == base.training_id and change.experiment_id != base.experiment_id
+    assert replace(base, runtime=Runtime(threads=7)).experiment_id == base.experiment_id
+
+
+def test_default_frames_of_the_evaluation_are_those_of_training() -> None:
+    assert Experiment(model=Model(frames=12)).evaluation.frames == 12
+    explicit = Experiment(model=Model(frames=12), evaluation=Evaluation(frames=12))
+    assert explicit.experiment_id == Experiment(model=Model(frames=12)).experiment_id
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ({"model.method": "tsx"}, ["tsx", "afnet, tsm, tsn"]),
+        ({"model.frames": "0"}, ["model.frames", "0", "at least 1"]),
+        ({"model.frames": "49"}, ["model.frames", "49", "48 frames"]),
+        ({"model.settings.ratio": "0"}, ["model.settings.ratio", "above 0"]),
+        ({"model.settings.ratio": "1.1"}, ["model.settings.ratio", "at most 1"]),
+        ({"model.settings.ratio": "nan"}, ["model.settings.ratio", "finite"]),
+        ({"model.settings.rato": "1"}, ["model.settings.rato", "'model.settings.ratio'"]),
+        ({"modle.frames": "8"}, ["modle.frames", "model.frames"]),
+        ({"model.frames": "many"}, ["model.frames", "many", "int"]),
+        ({"data.size": "50"}, ["data.size", "50", "multiple of 32", "64"]),
+        ({"model.backbone": "vgg"}, ["vgg", "resnet50"]),
+        ({"data.dataset": "imagenet"}, ["imagenet", "digits-in-motion"]),
+        ({"model.settings.shift": "perhaps"}, ["model.settings.shift", "true or false"]),
+    ],
+)
+def test_mistakes_name_the_field_what_was_found_and_the_choices(assignment: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        override(Experiment(), assignment)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_override_of_the_method_brings_its_settings() -> None:
+    changed = override(Experiment(), {"model.method": "tsm", "model.settings.dropout": "0.1", "model.frames": "4"})
+    assert (changed.model.method, changed.model.settings.dropout, changed.evaluation.frames) == ("tsm", 0.1, 4)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], {"schema": 99}, {"schema": 1, "modle": {}}, {"schema": 1, "model": {"frame": 8}}, {"schema": 1, "model": 3}],
+)
+def test_foreign_json_is_refused(values: object) -> None:
+    with pytest.raises(UserError, match=r"^file|in file"):
+        from_dict(values, "file")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_are_what_the_network_takes(name: str) -> None:
+    settings = METHODS[name].settings
+    model = build_model(name, backbone="tiny", frames=4, classes=3, settings=settings())
+    for field in fields(settings):
+        assert not hasattr(model, field.name) or field.name == "dropout" or getattr(model, field.name) == field.default
+    assert small("tsn" if name != "afnet" else name).model.settings is not None
+
+
+def test_light_commands_do_not_import_torch() -> None:
+    code = (
+        "import sys, afbench, bench.record, sweeps.recipes, sweeps.plan, sweeps.local, reports.site\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,238 @@
+"""One experiment from start to record: deterministic, and exact after a kill at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.checkpoint import load_checkpoint
+from bench.data.catalogue import find_dataset
+from bench.data.loader import training_batches, validation_batches
+from bench.errors import UserError
+from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
+from bench.metrics import compute_metrics
+from bench.record import point_folder, read_result, result_files, training_folder
+from bench.run import run_experiment
+from bench.samples import read_samples
+from tests.conftest import small
+
+KILLER = """
+import json, os, signal, sys
+import bench.training, bench.record, bench.run
+from bench.experiment import from_dict
+from pathlib import Path
+where, at, values, runs = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), Path(sys.argv[4])
+calls = 0
+module, name = {"step": (bench.training, "_step"), "checkpoint": (bench.training, "save_checkpoint"),
+                "result": (bench.run, "write_json"), "samples": (bench.run, "write_samples")}[where]
+original = getattr(module, name)
+def wrapped(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **kwargs)
+setattr(module, name, wrapped)
+bench.run.run_experiment(from_dict(values, "test"), runs)
+"""
+
+
+def metrics_of(experiment: Experiment, runs: Path) -> bytes:
+    values = read_result(point_folder(runs, experiment) / "result.json").values
+    return json.dumps([values["metrics"], values["macs"]], sort_keys=True).encode()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Path]:
+    runs = tmp_path_factory.mktemp("undisturbed")
+    experiment = small("afnet", keep_bias=1.2, zero_init=False)
+    run_experiment(experiment, runs)
+    return experiment, runs
+
+
+@pytest.mark.parametrize(
+    ("where", "at"), [("step", 2), ("checkpoint", 1), ("checkpoint", 3), ("samples", 1), ("result", 1)]
+)
+def test_a_killed_run_ends_with_the_same_bytes(
+    undisturbed: tuple[Experiment, Path], tmp_path: Path, where: str, at: int
+) -> None:
+    experiment, reference = undisturbed
+    arguments = [sys.executable, "-c", KILLER, where, str(at), json.dumps(experiment.to_dict()), str(tmp_path)]
+    assert subprocess.run(arguments).returncode == -signal.SIGKILL
+    assert not result_files(tmp_path)
+    run_experiment(experiment, tmp_path)
+    assert metrics_of(experiment, tmp_path) == metrics_of(experiment, reference)
+    for name in ("progress.jsonl",):
+        ours, theirs = (training_folder(runs, experiment) / name for runs in (tmp_path, reference))
+        assert ours.read_bytes() == theirs.read_bytes()
+    ours, theirs = (
+        load_checkpoint(training_folder(runs, experiment) / "checkpoint.pt", experiment.training_id)
+        for runs in (tmp_path, reference)
+    )
+    assert ours is not None and theirs is not None
+    assert all(torch.equal(tensor, theirs["model"][name]) for name, tensor in ours["model"].items())
+    ours_samples, theirs_samples = (
+        read_samples(point_folder(runs, experiment) / "samples.parquet") for runs in (tmp_path, reference)
+    )
+    assert np.array_equal(ours_samples.logits, theirs_samples.logits)
+
+
+def test_a_finished_point_is_only_read(runs: Path) -> None:
+    path = result_files(runs)[0]
+    before = path.stat().st_mtime_ns
+    result = read_result(path)
+    assert run_experiment(result.experiment, runs).values == result.values
+    assert path.stat().st_mtime_ns == before
+
+
+def test_points_of_one_training_share_its_checkpoint(runs: Path) -> None:
+    by_training: dict[str, int] = {}
+    for path in result_files(runs):
+        by_training[read_result(path).values["training_id"]] = (
+            by_training.get(read_result(path).values["training_id"], 0) + 1
+        )
+    assert sorted(by_training.values()) == [1, 1, 2]
+
+
+def test_metrics_are_those_of_the_samples(runs: Path) -> None:
+    for path in result_files(runs):
+        assert compute_metrics(read_samples(path.with_name("samples.parquet"))) == read_result(path).metrics
+
+
+def test_skipped_and_masked_points_find_the_same(undisturbed: tuple[Experiment, Path]) -> None:
+    experiment, runs = undisturbed
+    masked = replace(experiment, evaluation=Evaluation(execution="masked"))
+    run_experiment(masked, runs)
+    one, other = (read_samples(point_folder(runs, point) / "samples.parquet") for point in (experiment, masked))
+    np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
+    assert np.array_equal(one.kept, other.kept)  # type: ignore[arg-type]
+    assert (one.macs < other.macs).any() and (one.macs <= other.macs).all()
+
+
+def test_resumed_batches_are_the_ones_not_yet_seen() -> None:
+    data = Data(train_clips=10)
+    digits = find_dataset(data.dataset).open(data)
+    arguments = {"clips": 10, "frames": 4, "batch": 4, "seed": 3, "steps": 5}
+    whole = list(training_batches(digits, first_step=0, **arguments))
+    rest = list(training_batches(digits, first_step=3, **arguments))
+    assert [batch.videos.tolist() for batch in whole[3:]] == [batch.videos.tolist() for batch in rest]
+    assert np.array_equal(whole[4].clips, rest[1].clips)
+    first_epoch = np.concatenate([batch.videos for batch in whole[:2]])
+    assert len(set(first_epoch.tolist())) == 8
+
+
+def test_validation_covers_every_clip_once_in_order() -> None:
+    data = Data()
+    digits = find_dataset(data.dataset).open(data)
+    batches = list(validation_batches(digits, clips=7, frames=4, batch=3))
+    assert np.concatenate([batch.videos for batch in batches]).tolist() == list(range(7))
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"not a checkpoint"]
+)
+def test_a_damaged_checkpoint_is_named_and_left_alone(undisturbed, tmp_path: Path, damage) -> None:  # type: ignore[no-untyped-def]
+    experiment, reference = undisturbed
+    folder = training_folder(tmp_path, experiment)
+    folder.mkdir(parents=True)
+    damaged = damage((training_folder(reference, experiment) / "checkpoint.pt").read_bytes())
+    (folder / "checkpoint.pt").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"not a readable checkpoint"):
+        run_experiment(experiment, tmp_path)
+    assert (folder / "checkpoint.pt").read_bytes() == damaged
+
+
+def test_another_runs_checkpoint_is_refused(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    experiment, reference = undisturbed
+    other = replace(experiment, training=replace(experiment.training, seed=9))
+    folder = training_folder(tmp_path, other)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes((training_folder(reference, experiment) / "checkpoint.pt").read_bytes())
+    with pytest.raises(UserError, match="belongs to training"):
+        run_experiment(other, tmp_path)
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    import pickle
+
+    class Attack:
+        def __reduce__(self):  # type: ignore[no-untyped-def]
+            return os.mkdir, (str(tmp_path / "attacked"),)
+
+    experiment, _ = undisturbed
+    folder = training_folder(tmp_path, experiment)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(pickle.dumps(Attack(), protocol=2))
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        run_experiment(experiment, tmp_path)
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_divergence_stops_with_the_step_and_a_suggestion(tmp_path: Path) -> None:
+    wild = replace(small("tsn"), training=Training(batch=4, lr=1e30, warmup=0.0, clip_norm=1e30))
+    with pytest.raises(UserError, match=r"step \d of 3.*training\.lr"):
+        run_experiment(wild, tmp_path)
+
+
+def test_cuda_where_there_is_none_is_refused(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    experiment = replace(small("tsn"), runtime=Runtime(device="cuda"))
+    with pytest.raises(UserError, match=r"runtime\.device is 'cuda'"):
+        run_experiment(experiment, tmp_path)
+
+
+def test_frames_other_than_trained_are_refused_where_weights_are_tied(undisturbed) -> None:  # type: ignore[no-untyped-def]
+    experiment, runs = undisturbed
+    with pytest.raises(UserError, match=r"evaluation\.frames is 8.*tied"):
+        run_experiment(replace(experiment, evaluation=Evaluation(frames=8)), runs)
+
+
+@pytest.mark.slow
+def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) -> None:
+    """The data set's ceiling, measured: order told apart, no model passes one half; with order, TSM does."""
+    from bench.data.loader import normalise
+    from bench.training import set_up_torch, train
+
+    experiment = small("tsm", frames=8)
+    experiment = replace(
+        experiment,
+        data=Data(train_clips=16 * 230, val_clips=192),
+        training=Training(multipliers="from-scratch"),
+        runtime=Runtime(threads=1, log_every=50),
+    )
+    set_up_torch(1)
+    model, _ = train(experiment, tmp_path, torch.device("cpu"), lambda *_: None)
+    digits = find_dataset("digits-in-motion").open(experiment.data)
+    rng = np.random.default_rng(0)
+    right = shuffled_right = total = 0
+    for batch in validation_batches(digits, clips=192, frames=8, batch=32):
+        order = rng.permuted(np.tile(np.arange(8), (len(batch), 1)), axis=1)
+        shuffled = np.take_along_axis(batch.clips, order[:, :, None, None, None], axis=1)
+        with torch.no_grad():
+            for clips, add in ((batch.clips, 0), (shuffled, 1)):
+                found = model(normalise(clips, torch.device("cpu"))).logits.argmax(1).numpy() == batch.labels
+                right += found.sum() * (1 - add)
+                shuffled_right += found.sum() * add
+        total += len(batch)
+    ceiling = find_dataset("digits-in-motion").order_blind_ceiling
+    three_sigma = 3 * (ceiling * (1 - ceiling) / total) ** 0.5
+    assert right / total > ceiling + three_sigma
+    assert shuffled_right / total < ceiling + three_sigma
+
+
+def test_heartbeat_tells_the_stage(runs: Path) -> None:
+    heartbeat = json.loads(next(runs.glob("*/*/*/heartbeat.json")).read_text())
+    assert heartbeat["stage"] == "done" and heartbeat["step"] == heartbeat["steps"] == 3
+    assert abs(time.time() - heartbeat["time"]) < 3600

@@ -1,0 +1,157 @@
+"""The report: deterministic, escaped, true to the records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bench.errors import UserError
+from bench.record import result_files
+from reports.figures import pareto
+from reports.findings import findings
+from reports.load import load_records, saving_realised
+from reports.site import write_site
+from reports.tables import as_html, as_markdown, as_tex, cells
+
+
+@pytest.fixture(scope="module")
+def site(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    write_site([runs], out)
+    return out
+
+
+def test_the_report_has_its_page_figures_tables_and_filmstrips(site: Path) -> None:
+    folder = site / "digits-in-motion"
+    for figure in ("accuracy-vs-gflops", "accuracy-vs-throughput"):
+        for suffix in ("png", "svg", "pdf"):
+            assert (folder / f"{figure}.{suffix}").stat().st_size > 1000
+    for suffix in ("html", "csv", "md", "tex"):
+        assert (folder / f"points.{suffix}").read_text()
+    assert len(list(folder.glob("looked-at-*.png"))) == 1
+
+
+def test_the_page_needs_no_network_and_describes_its_pictures(site: Path) -> None:
+    page = (site / "index.html").read_text()
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+
+    class Pictures(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.alts: list[str | None] = []
+            self.links: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag == "img":
+                self.alts.append(dict(attrs).get("alt"))
+            if tag == "a":
+                self.links.append(str(dict(attrs)["href"]))
+
+    parser = Pictures()
+    parser.feed(page)
+    assert len(parser.alts) == 3 and all(parser.alts)
+    assert parser.links and all((site / link).exists() for link in parser.links)
+
+
+def test_the_same_records_give_the_same_bytes(runs: Path, site: Path, tmp_path: Path) -> None:
+    write_site([runs], tmp_path)
+    for path in site.rglob("*"):
+        if path.is_file():
+            again = tmp_path / path.relative_to(site)
+            assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(again.read_bytes()).digest(), path.name
+
+
+def test_the_table_is_the_records(runs: Path, site: Path) -> None:
+    table = pd.read_csv(site / "digits-in-motion" / "points.csv").set_index("experiment_id")
+    for path in result_files(runs):
+        values = json.loads(path.read_text())
+        row = table.loc[values["experiment_id"]]
+        assert row["top1"] == values["metrics"]["top1"]
+        assert row["gflops"] == values["metrics"]["macs"] / 1e9
+
+
+def test_a_damaged_record_stops_or_is_left_out_and_said(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    bad = result_files(tmp_path / "runs")[0]
+    bad.write_text(bad.read_text()[:50])
+    with pytest.raises(UserError, match="not a complete record"):
+        write_site([tmp_path / "runs"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    write_site([tmp_path / "runs"], tmp_path / "out", on_bad="skip")
+    assert "1 damaged records were left out" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_two_results_of_one_experiment_are_refused(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    path = result_files(tmp_path / "runs")[0]
+    values = json.loads(path.read_text())
+    values["metrics"]["top1"] += 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match="different results"):
+        load_records([runs, tmp_path / "runs"])
+
+
+def test_the_same_folder_twice_counts_once(runs: Path) -> None:
+    assert len(load_records([runs, runs]).results) == len(load_records([runs]).results)
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+def test_no_records_is_said(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    make(tmp_path / "runs")
+    with pytest.raises(UserError, match=r"no folder|No readable record"):
+        load_records([tmp_path / "runs"])
+
+
+def test_pareto_keeps_what_nothing_beats() -> None:
+    assert pareto([1, 2, 3, 2, 2], [10, 20, 15, 20, 5]) == [True, True, False, True, False]
+
+
+def test_saving_realised_is_perfect_when_time_follows_the_multiply_adds() -> None:
+    timed = {"dense": {"median": 2.0}, "skipped": {"median": 1.0}}
+    assert saving_realised(timed, 4.0, 2.0) == pytest.approx(1.0)
+    assert saving_realised(timed, 4.0, 1.0) == pytest.approx(1 / 3)
+    assert saving_realised(timed, 4.0, 4.0) is None
+    assert saving_realised({"dense": {"median": 2.0}}, 4.0, 2.0) is None
+
+
+def test_names_with_specials_are_escaped() -> None:
+    row = cells({"method": '<b>A & B_1 | 50%</b>"', "frames": 8})
+    assert "<b>" not in as_html([row], "<i>").replace("<b>", "", 0) or "&lt;b&gt;" in as_html([row], "<i>")
+    assert "<b>" not in as_html([row], "<i>") and "<i>" not in as_html([row], "<i>")
+    assert r"A \& B\_1 | 50\%" in as_tex([row], "x")
+    assert r"\|" in as_markdown([row], "x")
+
+
+def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
+    columns = {"clips_per_second": 1.0, "recall": None, "kept_ratio": None, "saving_realised": None, "noisy": False}
+    rows = [
+        {"method": "TSN", "frames": 8, "ratio": None, "top1": 50.0, "gflops": 0.1, "point": "8f", **columns},
+        {"method": "TSM", "frames": 8, "ratio": None, "top1": 40.0, "gflops": 0.1, "point": "8f", **columns},
+    ]
+    (sentence,) = findings(pd.DataFrame(rows))
+    assert "does not beat" in sentence and "40.0% against 50.0%" in sentence
+
+
+def test_filmstrip_marks_what_the_samples_say(runs: Path, site: Path) -> None:
+    from bench.samples import read_samples
+    from reports.filmstrip import BAR, DROPPED, GAP, KEPT, TILE
+
+    path = next(path for path in result_files(runs) if "/afnet/" in str(path))
+    samples = read_samples(path.with_name("samples.parquet"))
+    assert samples.kept is not None
+    picture = Image.open(next((site / "digits-in-motion").glob("looked-at-*.png")))
+    blocks = samples.kept.shape[1]
+    for clip in range(4):
+        for block in range(blocks):
+            for t in range(samples.kept.shape[2]):
+                y = clip * (TILE + 4 + blocks * BAR + GAP) + TILE + 3 + block * BAR + 2
+                colour = picture.getpixel((t * (TILE + 2) + TILE // 2, y))
+                assert colour == (KEPT if samples.kept[clip, block, t] else DROPPED)

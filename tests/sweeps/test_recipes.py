@@ -1,0 +1,69 @@
+"""Recipes: what the demo promises, and what a user's own file may get wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from sweeps.plan import describe, plan
+from sweeps.recipes import find_recipe
+from tests.conftest import small
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_the_demo_has_the_points_it_promises(tiny: bool) -> None:
+    points = find_recipe("demo").points(tiny)
+    described = {describe(point) for point in points}
+    assert {point.evaluation.frames for point in points if point.model.method == "tsn"} == {4, 8, 16}
+    assert "TSM, 8 frames" in described
+    for frames, ratios in ((8, ("1", "0.5", "0.25")), (16, ("0.5", "0.25"))):
+        assert {f"AFNet, {frames} frames, ratio {ratio}" for ratio in ratios} <= described
+    assert "AFNet, 8 frames, ratio 0.5, no shift" in described
+    assert len(points) >= 9
+
+
+def test_tiny_and_full_points_never_share_a_record() -> None:
+    ids = [{point.training_id for point in find_recipe("demo").points(tiny)} for tiny in (False, True)]
+    assert not ids[0] & ids[1]
+
+
+HEAD = "from bench.experiment import Experiment, Model, Data\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def recipe(tiny)\n    return []\n", ["syntax error", "line 1"]),
+        ("x = 1 / 0\n", ["line 1", "ZeroDivisionError"]),
+        ("def other(tiny): return []\n", ["no function recipe"]),
+        ("def recipe(tiny): return []\n", ["no experiment"]),
+        ("def recipe(tiny): return 3\n", ["returned int"]),
+        (HEAD + "def recipe(tiny): return [Experiment(), Experiment()]\n", ["twice", "points 1 and 2"]),
+        (HEAD + "MODEL = Model('afnet', frames=0)\n", ["model.frames is 0"]),
+    ],
+)
+def test_mistakes_in_a_recipe_file_are_named(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        find_recipe(str(path)).points(True)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_users_recipe_runs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD + "def recipe(tiny): return [Experiment(data=Data(seed=s)) for s in range(2)]\n")
+    assert len(find_recipe(str(path)).points(False)) == 2
+
+
+@pytest.mark.parametrize("name", ["demos", "missing.py"])
+def test_unknown_recipes_are_named(name: str) -> None:
+    with pytest.raises(UserError, match=r"demo|missing\.py"):
+        find_recipe(name)
+
+
+def test_plan_tells_done_from_missing(runs: Path) -> None:
+    states = [point.state for point in plan([small("tsn"), small("tsn", frames=2)], runs)]
+    assert states == ["done", "missing"]
