@@ -150,30 +150,27 @@ def grouped_parameters(
     *,
     classifier: Iterable[nn.Module] = (),
     navigation: Iterable[nn.Module] = (),
-    positions: Iterable[nn.Module] = (),
 ) -> list[dict[str, Any]]:
     """Sort parameters into kinds that a training recipe may treat apart.
 
-    Kinds: "navigation", and "navigation position" for the part of it that is tied to frame positions; "classifier
-    weight" and "classifier bias"; "norm", the affine parameters of batch-norm; "bias" and "weight", all others. Decay
-    acts on weights and on navigation, not on biases and norms (the released AFNet code, as TSM's).
+    Kinds: "navigation"; "classifier weight" and "classifier bias"; "norm", the affine parameters of batch-norm; "bias"
+    and "weight", all others. Decay acts on weights and on navigation, not on biases and norms (the released AFNet code,
+    as TSM's).
     """
     groups: dict[str, list[nn.Parameter]] = {}
-    in_navigation, in_positions, in_classifier = (
-        {id(p) for module in modules for p in module.parameters()} for modules in (navigation, positions, classifier)
+    in_navigation, in_classifier = (
+        {id(p) for module in modules for p in module.parameters()} for modules in (navigation, classifier)
     )
     for module in model.modules():
         normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
         for name, parameter in module.named_parameters(recurse=False):
             kind = "norm" if normalises else "bias" if name == "bias" else "weight"
-            if id(parameter) in in_positions:
-                kind = "navigation position"
-            elif id(parameter) in in_navigation:
+            if id(parameter) in in_navigation:
                 kind = "navigation"
             elif id(parameter) in in_classifier:
                 kind = f"classifier {kind}"
             groups.setdefault(kind, []).append(parameter)
-    decayed = ("weight", "classifier weight", "navigation", "navigation position")
+    decayed = ("weight", "classifier weight", "navigation")
     return [{"params": params, "kind": kind, "decay": kind in decayed} for kind, params in groups.items()]
 
 

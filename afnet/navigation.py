@@ -27,15 +27,15 @@ class Navigation(nn.Module):
         """Set the first state of the maps: drop 1, keep `keep_bias`, so that training begins by keeping.
 
         Args:
-            shared: begin every position with the same preference, for frames with stronger features. As published a
-                position begins with a random map and learns for itself which channel speaks for keeping; a training
+            shared: begin every position with the same weak preference, for frames with stronger features. As published
+                a position begins with a random map and learns for itself which channel speaks for keeping; a training
                 of a few hundred steps is too short for that, and selects by position instead.
         """
         assert self.score.bias is not None
         with torch.no_grad():
             self.score.bias.view(-1, 2).copy_(torch.tensor([1.0, keep_bias]))
             if shared:
-                self.score.weight.view(-1, 2, 2).copy_(torch.eye(2))
+                self.score.weight.view(-1, 2, 2).copy_(0.3 * torch.eye(2))
                 strength = 1 / self.squeeze.in_channels
                 self.squeeze.weight.copy_(torch.tensor([-strength, strength]).view(2, 1, 1, 1))
                 # Off the ReLU's dead side: drop and keep must both be able to move.

@@ -245,12 +245,7 @@ class AFNet(VideoModel):
         return super().loss(output, labels, progress) + self.ratio_weight * ratio_loss(output.extras["gates"], target)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return grouped_parameters(
-            self,
-            classifier=[self.classifier],
-            navigation=self.navigations,
-            positions=[navigation.score for navigation in self.navigations],
-        )
+        return grouped_parameters(self, classifier=[self.classifier], navigation=self.navigations)
 
     def unit_modules(self) -> tuple[str, ...]:
         return tuple(f"{name}.residual" for name, module in self.named_modules() if isinstance(module, FocalBlock))

@@ -35,12 +35,11 @@ log = logging.getLogger(__name__)
 MULTIPLIERS: dict[str, dict[str, float]] = {
     "published": {
         "navigation": 10.0,
-        "navigation position": 10.0,
         "classifier weight": 5.0,
         "classifier bias": 10.0,
         "bias": 2.0,
     },
-    "from-scratch": {"navigation": 10.0, "navigation position": 3.0},
+    "from-scratch": {"navigation": 10.0},
 }
 
 Report = Callable[[str, int, int], None]

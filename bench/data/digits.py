@@ -216,7 +216,7 @@ class Digits:
         for _ in range(draws.below(self.distractors + 1)):
             sprite = self._scrambled[draws.below(len(self._scrambled))]
             corners = self._drift(draws).corners(times, self._room)
-            _paste(frames, corners, sprite, draws.colour(60, 140))
+            _paste(frames, corners, sprite, draws.colour(40, 90))
         members = self._members[split][group]
         sprite = self._sprites[members[draws.below(len(members))]]
         corners = self._crossing(draws, tuple(DIRECTIONS.values())[direction // 2 * 2]).corners(
@@ -259,7 +259,7 @@ class Digits:
         """Background and noise, (T, size, size, 3): a smooth texture, a flicker of the light, noise on every pixel."""
         grid = np.array([draws.below(FIXED) for _ in range(3 * 9)], np.int64).reshape(3, 3, 3)
         weights = self._texture_weights
-        texture = weights @ grid @ weights.T * 60 // (FIXED * 2 * self.size * 2 * self.size)  # (3, size, size)
+        texture = weights @ grid @ weights.T * 24 // (FIXED * 2 * self.size * 2 * self.size)  # (3, size, size)
         amplitude = draws.between(self.noise // 4, self.noise)
         seat, stride = draws.below(NOISE_POOL), 2 * draws.below(NOISE_POOL) + 1
         window = self.size * self.size * 3

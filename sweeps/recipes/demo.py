@@ -15,12 +15,12 @@ AFNET = AFNet(
     dropout=0.0,
     # The published settings start from ImageNet weights and take 150,000 steps; these start from nothing and take 400.
     zero_init=False,
-    keep_bias=3.0,
+    keep_bias=4.0,
     shared_start=True,
-    ratio_weight=1.0,
-    warm_start=16 / 55,
-    warm_end=24 / 55,
-    end_temperature=0.3,
+    ratio_weight=3.0,
+    warm_start=27 / 55,
+    warm_end=33 / 55,
+    end_temperature=0.5,
 )
 
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from bench.data.digits import CLASSES, DIRECTIONS, VAL_DIGITS, Digits, load_glyphs
 
 # Of clips 0..3 of each split with default settings; the bytes must be these on every machine.
-GOLDEN = "48227bceab4222b62a8e8bfbbed30d7d439e1623344aac1159208a0fe5729030"
+GOLDEN = "1ae214e9196d6aa40eb1db382b6bdb8ff107a0ab829597f0835908725dd9638c"
 
 
 def digest(_: int = 0) -> str:
@@ -61,7 +61,7 @@ def test_a_third_of_the_frames_is_informative_in_one_run() -> None:
 
 def test_the_digit_is_where_the_box_says_and_nowhere_else() -> None:
     digits = Digits()
-    bright = 170  # between the brightest distractor's ink and the digit's
+    bright = 120  # between the brightest distractor's ink and the digit's
     for index in range(20):
         clip = digits.clip("train", index)
         for frame, box, present in zip(clip.frames, clip.boxes, clip.informative, strict=True):
