@@ -39,7 +39,10 @@ class Demo:
 
 @dataclass(frozen=True)
 class Run:
-    """Run one experiment here: train, evaluate, count multiply-adds, time, write the record."""
+    """Run one experiment here: train, evaluate, count multiply-adds, time, write the record.
+
+    Starts from the demo's settings for the method; --frames, --ratio, --seed and --set change any of them.
+    """
 
     method: tyro.conf.Positional[str]
     """Name in the registry: tsn, tsm, afnet."""
@@ -57,7 +60,8 @@ class Run:
     """Folder of the records."""
 
     def __call__(self) -> None:
-        from bench.experiment import Experiment, Model, override
+        from bench.experiment import override
+        from sweeps.recipes.demo import starting_point
 
         short = {
             "model.frames": self.frames,
@@ -71,7 +75,7 @@ class Run:
             if not equals:
                 raise UserError(f"--set got {text!r}; expected FIELD=VALUE, for example training.lr=0.02.")
             assignments[path] = value
-        experiment = override(Experiment(model=Model(method=self.method)), assignments)
+        experiment = override(starting_point(self.method), assignments)
         from bench.run import run_experiment
         from sweeps.progress import stage_bars
 

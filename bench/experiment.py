@@ -35,7 +35,8 @@ class Data(Checked):
     train_clips: int = number(6400, "clips of an epoch", at_least=1)
     val_clips: int = number(480, "clips", at_least=1)
     seed: int = number(0, "seed of a generated data set", at_least=0)
-    settings: Checked = None  # type: ignore[assignment]  # resolved to the data set's defaults on creation
+    # Resolved to the data set's defaults on creation; nobody reads a None.
+    settings: Checked = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         _resolve_settings(self, find_dataset(self.dataset).settings, f"data set {self.dataset}")
@@ -49,7 +50,8 @@ class Model(Checked):
     method: str = choice("afnet", "name")
     backbone: str = choice("tiny", "name")
     frames: int = number(8, "frames a clip", at_least=1)
-    settings: Checked = None  # type: ignore[assignment]  # resolved to the method's defaults on creation
+    # Resolved to the method's defaults on creation; nobody reads a None.
+    settings: Checked = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         method = find_method(self.method)

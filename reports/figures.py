@@ -104,11 +104,13 @@ def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: st
     sns.scatterplot(
         data=rows, x=x, y="top1", color=colour, marker=marker, s=46, ax=axes, label=rows["method"].iloc[0], zorder=3
     )
-    for dominated, row in zip([not b for b in best], rows.to_dict("records"), strict=True):
+    # Neighbours' labels go below and above in turn, so that close points stay readable.
+    sides = ((5, -11), (5, 5)) * len(rows)
+    for dominated, row, side in zip([not b for b in best], rows.to_dict("records"), sides, strict=False):
         axes.annotate(
             row["point"],
             (row[x], row["top1"]),
-            xytext=(5, -10),
+            xytext=side,
             textcoords="offset points",
             fontsize=7,
             color=colour,
