@@ -37,7 +37,7 @@ class Preset:
 
 
 PRESETS = {
-    "tiny": Preset((2, 2, 2, 1), 8),
+    "tiny": Preset((2, 3, 4, 1), 8),
     "resnet50": Preset((3, 4, 6, 3), 64),
     "resnet101": Preset((4, 8, 18, 3), 64),
 }

@@ -26,7 +26,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-GROUPS = {"strokes": (1, 7), "loops": (0, 6)}
+GROUPS = {"ones": (1,), "zeros": (0,)}
 # Unit steps (x, y); each direction is followed by the same way backwards.
 DIRECTIONS = {
     "right": (1, 0),

@@ -96,7 +96,7 @@ def test_selection_is_deterministic_in_evaluation_and_has_the_shape_of_the_contr
     model, x = make(keep_bias=1.0), clips()
     first, second = model(x).selection.frames, model(x).selection.frames
     assert first is not None and second is not None
-    assert first.shape == (3, 2, FRAMES) and first.dtype == torch.bool
+    assert first.shape == (6, 2, FRAMES) and first.dtype == torch.bool
     assert torch.equal(first, second)
 
 
@@ -110,7 +110,7 @@ def test_training_loss_reaches_navigation_through_the_decisions() -> None:
 
 def test_ratio_term_pulls_towards_the_scheduled_target() -> None:
     model = make(ratio=0.5, ratio_weight=2.0)
-    model.forced = torch.ones(3, 2, FRAMES, dtype=torch.bool)
+    model.forced = torch.ones(6, 2, FRAMES, dtype=torch.bool)
     model.execution = "masked"
     output, labels = model(clips()), torch.tensor([0, 1])
     early, late = (model.loss(output, labels, Progress(step, 55)).item() for step in (0, 50))

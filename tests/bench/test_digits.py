@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from bench.data.digits import CLASSES, DIRECTIONS, VAL_DIGITS, Digits, load_glyphs
 
 # Of clips 0..3 of each split with default settings; the bytes must be these on every machine.
-GOLDEN = "1ae214e9196d6aa40eb1db382b6bdb8ff107a0ab829597f0835908725dd9638c"
+GOLDEN = "5d425e008004426a667a4b662661ccbb2943c2026b2ff0724620eb42fd1956f2"
 
 
 def digest(_: int = 0) -> str:

@@ -11,7 +11,8 @@ from bench.macs import MismatchError, cost_model, count, verify
 from bench.methods import AFNet, FrameAverage, build_model
 
 CLASSES = len(find_dataset("digits-in-motion").classes)
-WIDTH, BLOCKS, SIDE = 8, (2, 2, 2, 1), 64  # of the tiny presets
+WIDTH, SIDE = 8, 64  # of the tiny presets
+RESNET_BLOCKS, AFNET_BLOCKS = (2, 2, 2, 1), (2, 3, 4, 1)
 
 
 def conv(inputs: int, outputs: int, kernel: int, side: int, groups: int = 1) -> int:
@@ -33,7 +34,7 @@ def resnet_frame() -> int:
     """One frame of the tiny ResNet, classifier included."""
     total = conv(3, WIDTH, 7, SIDE // 2)
     inputs, side = WIDTH, SIDE // 4
-    for stage, blocks in enumerate(BLOCKS):
+    for stage, blocks in enumerate(RESNET_BLOCKS):
         outputs = 4 * WIDTH * 2**stage
         for block in range(blocks):
             out_side = side // 2 if stage and block == 0 else side
@@ -51,7 +52,7 @@ def afnet_frame() -> tuple[int, list[int], int]:
     for stage in range(3):
         outputs = 4 * WIDTH * 2**stage
         cheap, ample_in, focal_in = outputs // 2, inputs, inputs
-        for pair in range(BLOCKS[stage] - 1):
+        for pair in range(AFNET_BLOCKS[stage] - 1):
             policy += ample_in * 2 + 2 * 2  # squeeze, and one position's 2x2 map
             ample_side = side if pair == 0 else side // 2
             static += bottleneck(ample_in, cheap, ample_side, side // 2)
@@ -65,7 +66,7 @@ def afnet_frame() -> tuple[int, list[int], int]:
         static += bottleneck(outputs, outputs, side, out_side)
         inputs, side = outputs, out_side
     outputs = 2 * inputs
-    for block in range(BLOCKS[3]):
+    for block in range(AFNET_BLOCKS[3]):
         out_side = side // 2 if block == 0 else side
         static += bottleneck(inputs, outputs, side, out_side)
         static += conv(inputs, outputs, 1, out_side) if block == 0 else 0
@@ -104,7 +105,7 @@ def test_cost_of_a_selection_is_what_the_counter_sees() -> None:
     torch.manual_seed(0)
     model = build_model("afnet", backbone="tiny", frames=4, classes=CLASSES, settings=AFNet()).eval()
     cost = cost_model(model, clips(1, 4))
-    kept = torch.rand(3, 2, 4) < 0.5
+    kept = torch.rand(6, 2, 4) < 0.5
     model.forced = kept
     counted = sum(count(model, clips(2, 4))["Global"].values())
     assert counted == cost.of(kept.numpy(), 2).sum()
@@ -135,6 +136,6 @@ def test_counting_leaves_the_model_as_it_was() -> None:
 def test_videos_differ_in_cost_by_what_they_kept() -> None:
     model = build_model("afnet", backbone="tiny", frames=4, classes=CLASSES, settings=AFNet()).eval()
     cost = cost_model(model, clips(1, 4))
-    kept = np.zeros((3, 2, 4), bool)
+    kept = np.zeros((6, 2, 4), bool)
     kept[1, 1, :2] = True
     assert cost.of(kept, 2).tolist() == [cost.static, cost.static + 2 * cost.per_unit[1]]
