@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import torch
 
@@ -15,8 +13,6 @@ from bench.experiment import Experiment
 from bench.macs import CostModel
 from bench.metrics import Samples
 from bench.training import Report
-
-log = logging.getLogger(__name__)
 
 
 def validation(experiment: Experiment) -> list[Batch]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -38,8 +36,6 @@ from bench.record import (
 from bench.samples import write_samples
 from bench.throughput import time_executions
 from bench.training import Clock, Report, set_up_torch, train
-
-log = logging.getLogger(__name__)
 
 PREVIEW_CLIPS = 6
 
@@ -161,8 +157,3 @@ def write_preview(path: Path, batch: Batch) -> None:
     Image.fromarray(sheet).save(buffer, "JPEG", quality=90, subsampling=0)
     with replacing(path) as file:
         file.write(buffer.getvalue())
-
-
-def with_runtime(experiment: Experiment, **changes: Any) -> Experiment:
-    """The same experiment with other runtime settings; its ids stay."""
-    return dataclasses.replace(experiment, runtime=dataclasses.replace(experiment.runtime, **changes))

@@ -18,6 +18,11 @@ def _only(table: pd.DataFrame, **values: object) -> pd.Series | None:
     return rows.iloc[0] if len(rows) == 1 else None
 
 
+def _each(rows: pd.DataFrame, text: str) -> str:
+    """The text filled in for each row, joined by commas."""
+    return ", ".join(text.format(**row) for row in rows.to_dict("records"))
+
+
 def _motion(table: pd.DataFrame) -> str:
     tsn, tsm = _only(table, method="TSN", frames=8), _only(table, method="TSM", frames=8)
     if tsn is None or tsm is None:
@@ -56,10 +61,7 @@ def _selection(table: pd.DataFrame) -> str:
     rows = table[table["recall"].notna() & (table["ratio"] < 1)]
     if rows.empty:
         return ""
-    parts = ", ".join(
-        f"{row['recall']:.2f} where a random selection has {row['kept_ratio']:.2f} ({row['method']} {row['point']})"
-        for row in rows.to_dict("records")
-    )
+    parts = _each(rows, "{recall:.2f} where a random selection has {kept_ratio:.2f} ({method} {point})")
     return f"What navigation keeps: its recall of the informative frames is {parts}."
 
 
@@ -67,9 +69,7 @@ def _saving(table: pd.DataFrame) -> str:
     rows = table[table["saving_realised"].notna()]
     if rows.empty:
         return ""
-    parts = ", ".join(
-        f"{row['saving_realised']:.2f} ({row['method']} {row['point']})" for row in rows.to_dict("records")
-    )
+    parts = _each(rows, "{saving_realised:.2f} ({method} {point})")
     noisy = int(rows["noisy"].sum())
     caveat = f" {noisy} of these {len(rows)} timings are marked noisy." if noisy else ""
     return f"Saving realised, time saved per multiply-add saved (1 is perfect): {parts}.{caveat}"

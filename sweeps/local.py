@@ -6,7 +6,6 @@ point it started lives on; the next launcher finds the training locked, waits fo
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from bench.experiment import Experiment
 from bench.record import find_result, make_folder, read_heartbeat, training_folder
 from sweeps.plan import describe, plan
 from sweeps.progress import STAGES, bars
-
-log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 LOG_LINES = 15

@@ -5,7 +5,7 @@ crosses a textured, noisy scene during a part of the clip; scrambled digits drif
 what crosses and where to: (group of the digit) x (direction), 2 x 8 = 16 classes.
 
 **The ceiling of an order-blind model is 1/2.** A clip that moves left or up *is* a clip that moves right or down played
-backwards: `Digits.frames` draws a forward clip and reverses it. Both are equally frequent, so the set of a clip's
+backwards: `Digits.clip` draws a forward clip and reverses it. Both are equally frequent, so the set of a clip's
 frames says nothing of the sign of the direction, and no function of that set can be right on more than half of the
 clips, whatever it is. (The frames a model is given are a sample; the samplers of bench.data.sampling are symmetric in
 time to within one frame.)
