@@ -83,7 +83,9 @@ def make_optimiser(model: VideoModel, training: Training) -> torch.optim.SGD:
         }
         for group in model.parameter_groups()
     ]
-    return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0)
+    return torch.optim.SGD(
+        groups, lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0, fused=True
+    )
 
 
 def make_model(experiment: Experiment) -> VideoModel:
@@ -248,3 +250,6 @@ def set_up_torch(threads: int) -> None:
     # cuBLAS needs this to be deterministic; it is read when the first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=False)
+    # Filling every new tensor guards against reading uninitialised memory, which nothing here does, and costs a sixth
+    # of a small network's step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
