@@ -42,7 +42,8 @@ class Selection:
 
     Attributes:
         frames: (blocks, N, T) bool, in network order; True where the block computed the frame in full.
-        cells: (blocks, N, T, 7, 7) bool, the part of each kept frame that was computed.
+        cells: (blocks, N, T, 7, 7) bool, the part of each kept frame that was computed; all of it in blocks that
+            compute whole frames.
         crops: (N, T, 4) float, the region looked at as (left, top, right, bottom) in pixels of the input.
         resolutions: (N, T) int, the input size in pixels each frame was given; 0 where it was not looked at.
         exit_step: (N,) int, the number of frames looked at before the model answered.
@@ -131,17 +132,27 @@ class VideoModel(nn.Module):
         """Names of the modules that exist only to decide; their multiply-adds are the policy's share."""
         return ()
 
-    def check_clips(self, clips: Tensor, multiple: int = 1) -> None:
-        """Raise ValueError unless clips is (N >= 1, T, 3, H, W) with H and W multiples of `multiple`."""
+    def units_per_frame(self, height: int, width: int) -> tuple[int, ...]:
+        """How many equal units the work of each unit module on one whole frame of this size consists of."""
+        return (1,) * len(self.unit_modules())
+
+    def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
+        """(blocks, N) int64 units that a selection computes of clips of this size, in the units of units_per_frame."""
+        assert selection.frames is not None
+        return selection.frames.sum(dim=2)
+
+    def check_clips(self, clips: Tensor, multiple: int = 1, smallest: int = 1) -> None:
+        """Raise ValueError unless clips is (N >= 1, T, 3, H, W) with H and W multiples of `multiple`, >= `smallest`."""
         expected = f"(N, {self.frames}, 3, H, W)"
         if clips.ndim != 5 or clips.shape[1] != self.frames or clips.shape[2] != 3:
             raise ValueError(f"clips have shape {tuple(clips.shape)}; this model expects {expected}")
         if clips.shape[0] == 0:
             raise ValueError(f"clips have shape {tuple(clips.shape)}: the batch is empty; expected N >= 1")
         height, width = clips.shape[-2:]
-        if height % multiple or width % multiple or 0 in (height, width):
+        if height % multiple or width % multiple or min(height, width) < max(smallest, 1):
             raise ValueError(
-                f"clips are {height}x{width} pixels; this network needs sides that are multiples of {multiple}"
+                f"clips are {height}x{width} pixels; this network needs sides that are multiples of {multiple} and at "
+                f"least {smallest}"
             )
 
 
@@ -172,6 +183,13 @@ def grouped_parameters(
             groups.setdefault(kind, []).append(parameter)
     decayed = ("weight", "classifier weight", "navigation")
     return [{"params": params, "kind": kind, "decay": kind in decayed} for kind, params in groups.items()]
+
+
+def he_initialise(module: nn.Module) -> None:
+    """Draw the weights of every convolution with He's variance for the ReLU, by what goes out."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
 def average_frames(logits: Tensor, frames: int) -> Tensor:

@@ -8,24 +8,44 @@ import torch
 from torch import Tensor, nn
 
 
+def kept_rows(keep: Tensor) -> list[Tensor]:
+    """Indices of the kept frames of several blocks: (blocks, N*T) bool -> one (k,) int64 tensor a block.
+
+    How many are kept decides the shapes of what follows, so the host must know: one synchronisation for all blocks.
+    """
+    rows = [row.nonzero().squeeze(1) for row in keep.cpu()]
+    return [row.to(keep.device, non_blocking=True) for row in rows]
+
+
+def budget_rows(logits: Tensor, budget: int) -> Tensor:
+    """Rows of the `budget` frames of each video that navigation prefers most: (N, T, 2) logits -> (N * budget,) int64.
+
+    The number is fixed, so shapes are static and the host need not wait. Ties keep the earlier frame. Rows ascend.
+    """
+    videos, frames, _ = logits.shape
+    margin = logits[..., 1] - logits[..., 0]
+    best = torch.sort(margin, dim=1, descending=True, stable=True).indices[:, :budget]
+    positions = best.sort(dim=1).values
+    return (positions + frames * torch.arange(videos, device=logits.device)[:, None]).flatten()
+
+
 def run_skipped(
-    function: Callable[[Tensor], Tensor], x: Tensor, base: Tensor, keep: Tensor, response: Tensor
+    function: Callable[[Tensor], Tensor], rows: Tensor, base: Tensor, kept: Tensor, response: Tensor
 ) -> Tensor:
-    """base + function(x) where keep, base + response elsewhere, computing function on kept rows only.
+    """base + function(rows) in the kept rows, base + response elsewhere: a new tensor.
 
     Args:
-        function: maps (B, C, H, W) to (B, D, H', W'), row by row.
-        x: (B, C, H, W).
+        function: maps (k, C, H, W) to (k, D, H', W'), row by row.
+        rows: (k, C, H, W), its input.
         base: (B, D, H', W'), the shortcut.
-        keep: (B,) bool.
+        kept: (k,) int64, where the rows belong.
         response: (1, D, H', W'), function of an all-zero row.
     """
-    kept = keep.nonzero().squeeze(1)  # the one host synchronisation of a block
-    if kept.numel() == keep.numel():
-        return base + function(x)
+    if len(kept) == len(base):
+        return function(rows).add_(base)
     out = base + response
-    if kept.numel():
-        out[kept] = base[kept] + function(x[kept])
+    if len(kept):
+        out.index_copy_(0, kept, function(rows).add_(base.index_select(0, kept)))
     return out
 
 

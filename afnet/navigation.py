@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 DROP, KEEP = 0, 1
+Context = Literal["position", "shared", "temporal"]
+# Logits of a choice that is not learned: no Gumbel noise overturns them, and half precision holds them.
+CERTAIN = 1e4
 
 
 class Navigation(nn.Module):
     """Scores of dropping and keeping each frame (paper, section 3.2).
 
-    Global average pool -> 1x1 convolution to 2 channels, batch-norm, ReLU -> a 2x2 map for each frame *position*, with
-    bias that starts at keep. No frame sees another one here, and the weights are tied to T.
+    Global average pool -> 1x1 convolution to 2 channels, batch-norm, ReLU -> `score`, with bias that starts at keep.
+
+    Args:
+        channels: of the features it reads.
+        frames: T.
+        context: "position", as published: a 2x2 map for each frame *position*, so that no frame sees another one here
+            and the weights are tied to T; "shared": one map for all positions; "temporal": a convolution over three
+            neighbouring frames. A map for each position learns from one frame in T, and a short training then settles
+            on positions instead of contents.
     """
 
-    def __init__(self, channels: int, frames: int) -> None:
+    def __init__(self, channels: int, frames: int, context: Context = "position") -> None:
         super().__init__()
         self.frames = frames
+        self.context = context
         self.squeeze = nn.Conv2d(channels, 2, 1, bias=False)
         self.bn = nn.BatchNorm2d(2)
-        self.score = nn.Conv2d(2 * frames, 2 * frames, 1, groups=frames)
+        maps = frames if context == "position" else 1
+        self.score = nn.Conv2d(2 * maps, 2 * maps, 1, groups=maps)
+        if context == "temporal":
+            self.score = nn.Conv2d(2, 2, (3, 1), padding=(1, 0))
 
-    def start(self, keep_bias: float, *, shared: bool) -> None:
-        """Set the first state of the maps: drop 1, keep `keep_bias`, so that training begins by keeping.
+    def start(self, keep_bias: float, *, alike: bool) -> None:
+        """Set the first state of the scores: drop 1, keep `keep_bias`, so that training begins by keeping.
 
         Args:
-            shared: begin every position with the same weak preference, for frames with stronger features. As published
-                a position begins with a random map and learns for itself which channel speaks for keeping; a training
-                of a few hundred steps is too short for that, and selects by position instead.
+            alike: begin every position with the same weak preference, for frames with stronger features, instead of a
+                random map.
         """
         assert self.score.bias is not None
         with torch.no_grad():
             self.score.bias.view(-1, 2).copy_(torch.tensor([1.0, keep_bias]))
-            if shared:
-                self.score.weight.view(-1, 2, 2).copy_(0.3 * torch.eye(2))
+            if alike:
+                self.score.weight.zero_()
+                middle = self.score.kernel_size[0] // 2
+                self.score.weight[:, :, middle, 0].view(-1, 2, 2).copy_(0.3 * torch.eye(2))
                 strength = 1 / self.squeeze.in_channels
                 self.squeeze.weight.copy_(torch.tensor([-strength, strength]).view(2, 1, 1, 1))
                 # Off the ReLU's dead side: drop and keep must both be able to move.
@@ -44,25 +61,51 @@ class Navigation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N*T, C, H, W) -> (N, T, 2) logits of (drop, keep)."""
         scores = functional.relu(self.bn(self.squeeze(x.mean(dim=(2, 3), keepdim=True))))  # (N*T, 2, 1, 1)
-        scores = self.score(scores.reshape(-1, 2 * self.frames, 1, 1))
-        return scores.view(-1, self.frames, 2)
+        if self.context == "position":
+            return self.score(scores.reshape(-1, 2 * self.frames, 1, 1)).view(-1, self.frames, 2)
+        scores = self.score(scores.view(-1, self.frames, 2, 1).transpose(1, 2))  # (N, 2, T, 1)
+        return scores.squeeze(-1).transpose(1, 2)
 
 
-def decide(logits: Tensor, *, noise: bool, temperature: float) -> Tensor:
-    """Hard (Gumbel-)softmax over the last axis of (N, T, 2) logits.
+class FixedNavigation(nn.Module):
+    """The controls: round(ratio * T) frames of each video, at random or evenly spread; learns and costs nothing."""
 
-    Forward the result is exactly 0 or 1, 1 for keep; backward it is the soft sample's gradient (straight-through).
-    Without noise this is the argmax, a tie dropping the frame. Temperature changes the gradient only.
+    def __init__(self, frames: int, ratio: float, kind: Literal["random", "uniform"]) -> None:
+        super().__init__()
+        self.ratio, self.kind = ratio, kind
+        self.set_frames(frames)
+
+    def set_frames(self, frames: int) -> None:
+        self.frames, self.kept = frames, max(round(self.ratio * frames), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N*T, C, H, W) -> (N, T, 2) logits of (drop, keep), all but certain."""
+        videos = len(x) // self.frames
+        if self.kind == "random":
+            chosen = torch.rand(videos, self.frames, device=x.device).argsort(dim=1)[:, : self.kept]
+        else:
+            middles = (torch.arange(self.kept, device=x.device) + 0.5) * self.frames / self.kept
+            chosen = middles.long().expand(videos, -1)
+        keep = torch.zeros(videos, self.frames, device=x.device, dtype=x.dtype).scatter_(1, chosen, 1.0)
+        return torch.stack([1 - keep, keep], dim=-1) * CERTAIN
+
+
+def decide(logits: Tensor, *, noise: bool, temperature: float, hard: bool = True) -> Tensor:
+    """(Gumbel-)softmax over the last axis of (..., 2) logits of (drop, keep).
+
+    Hard, the result is exactly 0 or 1, 1 for keep, and has the soft sample's gradient (straight-through); temperature
+    changes that gradient only. Without noise this is the argmax, a tie dropping. Soft, it is the weight itself.
 
     Returns:
-        (N, T) float.
+        (...) float.
     """
     if noise:
         # Gumbel(0, 1) as -log(Exponential(1)); the clamp keeps a draw of exactly zero finite.
         logits = logits - torch.empty_like(logits).exponential_().clamp_min_(1e-20).log()
     soft = torch.softmax(logits / temperature, dim=-1)[..., KEEP]
-    hard = (logits[..., KEEP] > logits[..., DROP]).to(soft.dtype)
-    return _StraightThrough.apply(soft, hard)
+    if not hard:
+        return soft
+    return _StraightThrough.apply(soft, (logits[..., KEEP] > logits[..., DROP]).to(soft.dtype))
 
 
 class _StraightThrough(torch.autograd.Function):

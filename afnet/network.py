@@ -1,254 +1,316 @@
-"""AFNet on residual networks: cheap ample features of all frames, focal features of the frames navigation keeps.
+"""AFNet: cheap ample features of all frames, focal features of the frames navigation keeps.
 
-Zhang et al., "Look More but Care Less in Video Recognition", NeurIPS 2022. N videos, T frames, K classes; frames
-travel as (N*T, C, H, W). One AF module, b blocks, C_in -> C_out channels:
-
-    x ---> ample_1 --> ... --> ample_(b-1)   half the side, C_out/2 ---> project, upsample --+
-      \\       |navigation_2                                                                  gate --> fusion block -->
-       +-> focal_1 --> ... --> focal_(b-1)   full side, C_out, kept frames only ------------+
+Zhang et al., "Look More but Care Less in Video Recognition", NeurIPS 2022. N videos, T frames, K classes; frames travel
+as (N*T, C, H, W). afnet/module.py shows one AF module, afnet/backbones.py what a network is built of.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from afnet.backbones import MOBILENET, Design, build
 from afnet.blocks import Block, FocalBlock
-from afnet.contract import Output, Progress, Selection, VideoModel, average_frames, grouped_parameters
-from afnet.navigation import Navigation, decide
-from afnet.schedules import WARM_END, WARM_START, ratio_loss, target_ratio, temperature
+from afnet.contract import (
+    Execution,
+    Output,
+    Progress,
+    Selection,
+    VideoModel,
+    average_frames,
+    grouped_parameters,
+    he_initialise,
+)
+from afnet.execution import budget_rows
+from afnet.module import AFModule, Decision, FusionGate
+from afnet.navigation import FixedNavigation, Navigation, decide
+from afnet.schedules import (
+    WARM_END,
+    WARM_START,
+    RatioSchedule,
+    TemperatureSchedule,
+    cell_ratio_loss,
+    ratio_loss,
+    target_ratio,
+    temperature,
+)
+from afnet.spatial import CellNavigation, SpatialFocalBlock, cell_areas
+
+# Below this the last stage has no pixel left to stride over.
+SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True)
-class Preset:
-    """Size of an AF-ResNet.
+class Recipe:
+    """How the decisions are trained; the defaults are the paper's.
 
     Attributes:
-        blocks: blocks of stages 1 to 4; the first three are AF modules.
-        width: channels of the stem; stage s puts out width * 2**(s + 1).
+        ratio: RT, the share of frames per block that training aims at, in (0, 1].
+        ratio_weight: lambda, the weight of the loss on the ratio.
+        ratio_schedule, warm_start, warm_end: how the target falls from 1 to `ratio` between two shares of the run.
+        temperature_schedule, start_temperature, end_temperature: of the Gumbel-softmax.
+        hard: decisions of 0 or 1; soft weights otherwise, with which nothing can be skipped.
+        keep_bias: navigation's initial logit of keep, against 1 of drop.
+        alike_start: all frame positions of a navigation start from the same map (see Navigation.start).
+        zero_init: the last batch-norm of every dense bottleneck starts at zero, as published for networks that start
+            from ImageNet weights; a short training from scratch learns faster without.
+        cell_ratio, cell_weight, cell_warm_start, cell_warm_end: the same for the cells of kept frames.
     """
 
-    blocks: tuple[int, int, int, int]
-    width: int
+    ratio: float = 0.5
+    ratio_weight: float = 0.5
+    ratio_schedule: RatioSchedule = "steps"
+    warm_start: float = WARM_START
+    warm_end: float = WARM_END
+    temperature_schedule: TemperatureSchedule = "exponential"
+    start_temperature: float = 1.0
+    end_temperature: float = 0.01
+    hard: bool = True
+    keep_bias: float = 10.0
+    alike_start: bool = False
+    zero_init: bool = True
+    cell_ratio: float = 0.5
+    cell_weight: float = 0.5
+    cell_warm_start: float = WARM_START
+    cell_warm_end: float = WARM_END
 
-
-PRESETS = {
-    "tiny": Preset((2, 3, 4, 1), 8),
-    "resnet50": Preset((3, 4, 6, 3), 64),
-    "resnet101": Preset((4, 8, 18, 3), 64),
-}
-# The stem and the stages halve the side five times.
-SIDE_MULTIPLE = 32
-
-
-class FusionGate(nn.Module):
-    """a = sigmoid(W2 relu(W1 pool(ample + focal))); out = a * ample + (1 - a) * focal (paper, equation 5)."""
-
-    def __init__(self, channels: int, reduction: int = 16) -> None:
-        super().__init__()
-        hidden = max(channels // reduction, 1)
-        self.reduce = nn.Linear(channels, hidden, bias=False)
-        self.expand = nn.Linear(hidden, channels, bias=False)
-
-    def forward(self, ample: Tensor, focal: Tensor) -> Tensor:
-        """Two (B, C, H, W) -> (B, C, H, W)."""
-        pooled = (ample + focal).mean(dim=(2, 3))  # (B, C)
-        weight = torch.sigmoid(self.expand(functional.relu(self.reduce(pooled))))[:, :, None, None]
-        return focal + weight * (ample - focal)
-
-
-class AFModule(nn.Module):
-    """One stage of b = blocks: b - 1 pairs of an ample and a focal block, then a dense fusion block."""
-
-    def __init__(self, inputs: int, outputs: int, *, blocks: int, stride: int, frames: int, shift: bool) -> None:
-        super().__init__()
-        pairs = blocks - 1
-        cheap = outputs // 2
-        shifting = frames if shift else 0
-        self.navigation = nn.ModuleList(Navigation(inputs if i == 0 else cheap, frames) for i in range(pairs))
-        self.ample = nn.ModuleList()
-        self.focal = nn.ModuleList()
-        for i in range(pairs):
-            last_relu = pairs == 1 or i < pairs - 1
-            first = i == 0
-            self.ample.append(
-                Block(
-                    inputs if first else cheap,
-                    cheap,
-                    stride=2 if first else 1,
-                    frames=shifting,
-                    last_relu=last_relu,
-                )
-            )
-            self.focal.append(FocalBlock(inputs if first else outputs, outputs, frames=shifting, last_relu=last_relu))
-        self.project = nn.Sequential(nn.Conv2d(cheap, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
-        self.gate = FusionGate(outputs)
-        self.fusion = Block(outputs, outputs, stride=stride, frames=shifting)
-
-    def fuse(self, ample: Tensor, focal: Tensor) -> Tensor:
-        """ample (B, C_out/2, h, w), focal (B, C_out, H, W) -> (B, C_out, H / stride, W / stride)."""
-        ample = functional.interpolate(self.project(ample), size=focal.shape[-2:], mode="nearest")
-        return self.fusion(functional.relu(self.gate(ample, focal), inplace=True))
+    def __post_init__(self) -> None:
+        for name in ("ratio", "cell_ratio"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number in (0, 1]")
 
 
 class AFNet(VideoModel):
-    """AF-ResNet with navigation.
+    """AFNet on a backbone of afnet.backbones.BACKBONES.
 
     Args:
-        backbone: a name in PRESETS.
-        frames: T; navigation's weights are tied to it.
+        backbone: its name.
+        frames: T.
         classes: K.
-        ratio: RT, the share of frames per block that training aims at, in (0, 1].
-        shift: temporal shift in every block ("AFNet-TSM").
         dropout: before the classifier.
-        ratio_weight: lambda, the weight of the loss on the ratio.
-        warm_start, warm_end: shares of the run between which the target falls from 1 to `ratio`.
-        end_temperature: of the schedule.
-        keep_bias: navigation's initial logit of keep, against 1 of drop.
-        shared_start: all frame positions of a navigation start from the same map (see Navigation).
-        zero_init: the last batch-norm of every dense block starts at zero, as published for networks that start from
-            ImageNet weights; a short training from scratch learns faster without.
+        settings: any field of Design (what the network is made of) and Recipe (how its decisions are trained).
 
     Attributes:
         gumbel_noise: whether decisions are drawn (training) or taken by argmax (evaluation); `train()` and `eval()`
             set it, an assignment after them overrides it.
         temperature: of the straight-through gradient.
+        budget: frames of each video that every focal block computes in evaluation, those navigation prefers most, in
+            place of navigation's own number; None leaves the number to navigation. Shapes are then static.
+        forced_cells: (blocks, N, T, grid, grid) bool that replaces the cells' decisions, as `forced` the frames'.
 
     Raises:
-        ValueError: for an unknown backbone, or a ratio outside (0, 1].
+        ValueError: for an unknown backbone or setting, or a value outside its range.
     """
 
     def __init__(
-        self,
-        *,
-        backbone: str = "resnet50",
-        frames: int,
-        classes: int,
-        ratio: float = 0.5,
-        shift: bool = True,
-        dropout: float = 0.5,
-        ratio_weight: float = 0.5,
-        warm_start: float = WARM_START,
-        warm_end: float = WARM_END,
-        end_temperature: float = 0.01,
-        keep_bias: float = 10.0,
-        shared_start: bool = False,
-        zero_init: bool = True,
+        self, *, backbone: str = "resnet50", frames: int, classes: int, dropout: float = 0.5, **settings: Any
     ) -> None:
         super().__init__(frames=frames, classes=classes)
-        if backbone not in PRESETS:
-            raise ValueError(f"AFNet has no backbone {backbone!r}; expected one of {', '.join(PRESETS)}")
-        if not 0 < ratio <= 1:
-            raise ValueError(f"ratio is {ratio}; expected a number in (0, 1]")
-        self.ratio = ratio
-        self.ratio_weight = ratio_weight
-        self.warm_start, self.warm_end = warm_start, warm_end
-        self.end_temperature = end_temperature
+        design, recipe = ({f.name for f in fields(kind)} for kind in (Design, Recipe))
+        for name in settings:
+            if name not in design | recipe:
+                raise ValueError(f"AFNet has no setting {name!r}; expected one of {', '.join(sorted(design | recipe))}")
+        self.backbone = backbone
+        self.design = Design(**{name: value for name, value in settings.items() if name in design})
+        self.recipe = Recipe(**{name: value for name, value in settings.items() if name in recipe})
+        self.any_frames = self.design.navigation != "learned" or self.design.context != "position"
         self.gumbel_noise = True
         self.temperature = 1.0
-        preset = PRESETS[backbone]
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, preset.width, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(preset.width),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2, padding=1),
+        self.budget: int | None = None
+        self.forced_cells: Tensor | None = None
+        parts = build(
+            backbone, frames=frames, classes=classes, dropout=dropout, ratio=self.recipe.ratio, design=self.design
         )
-        self.stages = nn.ModuleList()
-        inputs = preset.width
-        for stage, (blocks, stride) in enumerate(zip(preset.blocks[:3], (2, 2, 1), strict=True)):
-            outputs = preset.width * 4 * 2**stage
-            self.stages.append(AFModule(inputs, outputs, blocks=blocks, stride=stride, frames=frames, shift=shift))
-            inputs = outputs
-        shifting = frames if shift else 0
-        self.tail = nn.Sequential(
-            Block(inputs, 2 * inputs, stride=2, frames=shifting),
-            *(Block(2 * inputs, 2 * inputs, frames=shifting) for _ in range(preset.blocks[3] - 1)),
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(2 * inputs, classes)
-        self._initialise(zero_init)
-        for navigation in self.navigations:
-            navigation.start(keep_bias, shared=shared_start)
+        self.stem, self.tail, self.classifier = parts.stem, parts.tail, parts.classifier
+        self.stages = nn.ModuleList(parts.stages)
+        self._initialise()
 
-    def _initialise(self, zero_init: bool) -> None:
-        """He initialisation of convolutions, small weights in gates and classifier."""
+    def _initialise(self) -> None:
+        """He initialisation of convolutions, small weights in gates and classifier, navigation at keep."""
+        recipe = self.recipe
+        he_initialise(self)
+        if recipe.zero_init and self.backbone != MOBILENET:
+            for module in self.modules():
+                if isinstance(module, Block) and not isinstance(module, FocalBlock):
+                    nn.init.zeros_(module.get_parameter("residual.bn3.weight"))
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, FusionGate):
+            if isinstance(module, FusionGate):
                 nn.init.normal_(module.reduce.weight, std=0.01)
                 nn.init.normal_(module.expand.weight, std=0.01)
-            if zero_init and isinstance(module, Block) and not isinstance(module, FocalBlock):
-                nn.init.zeros_(module.residual.bn3.weight)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+            elif isinstance(module, Navigation):
+                module.start(recipe.keep_bias, alike=recipe.alike_start)
+            elif isinstance(module, CellNavigation):
+                module.start(recipe.keep_bias)
+        for module in self.classifier:
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.001)
+                nn.init.zeros_(module.bias)
 
     def train(self, mode: bool = True) -> AFNet:
         super().train(mode)
         self.gumbel_noise = mode
         return self
 
+    def set_frames(self, frames: int) -> None:
+        super().set_frames(frames)
+        for module in self.modules():
+            if (isinstance(module, Block) and module.frames) or isinstance(module, Navigation):
+                module.frames = frames
+            elif isinstance(module, FixedNavigation):
+                module.set_frames(frames)
+
     @property
-    def navigations(self) -> list[Navigation]:
-        """Navigation modules in network order, one per focal block."""
-        return [module for module in self.modules() if isinstance(module, Navigation)]
+    def navigations(self) -> list[nn.Module]:
+        """Everything that decides, in network order."""
+        return [m for m in self.modules() if isinstance(m, (Navigation, FixedNavigation, CellNavigation))]
+
+    @property
+    def focal_blocks(self) -> dict[str, FocalBlock]:
+        """The blocks that can be skipped, by name, in network order."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, FocalBlock)}
 
     def forward(self, clips: Tensor) -> Output:
-        """clips (N, T, 3, H, W), sides multiples of 32 -> logits (N, K), selection.frames (blocks, N, T)."""
-        self.check_clips(clips, SIDE_MULTIPLE)
-        x = self.stem(clips.flatten(0, 1))  # (N*T, C, H/4, W/4)
-        gates: list[Tensor] = []
+        """clips (N, T, 3, H, W), sides of at least 32 -> logits (N, K), selection.frames (blocks, N, T)."""
+        self.check_clips(clips, smallest=SMALLEST_SIDE)
+        execution: Execution = self.execution
+        if self.training or (execution == "skipped" and not self.recipe.hard):
+            execution = "masked"
+        x = self.stem(clips.flatten(0, 1))  # (N*T, C, H', W')
+        decisions: list[Decision] = []
         for stage in self.stages:
             assert isinstance(stage, AFModule)
-            x = self._stage(stage, x, gates)
-        pooled = self.tail(x).mean(dim=(2, 3))  # (N*T, C)
-        logits = average_frames(self.classifier(self.dropout(pooled)), self.frames)
-        stacked = torch.stack(gates)  # (blocks, N, T)
-        return Output(logits, Selection(frames=stacked.detach() > 0.5), extras={"gates": stacked})
+            ample, made = stage.look(x, _Decider(self, execution, len(decisions)))
+            decisions += made
+            x = stage.fuse(ample, stage.care(x, made, execution))
+        features = self.tail(x).mean(dim=(2, 3))  # (N*T, C)
+        logits = average_frames(self.classifier(features), self.frames)
+        if not decisions:
+            return Output(logits)
+        return Output(logits, self._selection(decisions), extras=_extras(decisions))
 
-    def _stage(self, stage: AFModule, x: Tensor, gates: list[Tensor]) -> Tensor:
-        """One AF module; appends the (N, T) gate of each of its focal blocks."""
-        ample = focal = x
-        for navigation, ample_block, focal_block in zip(stage.navigation, stage.ample, stage.focal, strict=True):
-            assert isinstance(focal_block, FocalBlock)
-            gate = self._decide(navigation(ample), block=len(gates))
-            gates.append(gate)
-            ample = ample_block(ample)
-            focal = self._focal(focal_block, focal, gate.flatten())
-        return stage.fuse(ample, focal)
-
-    def _decide(self, logits: Tensor, block: int) -> Tensor:
-        """(N, T, 2) logits -> (N, T) gate of 0 and 1."""
-        if self.execution == "dense" and not self.training:
-            return torch.ones_like(logits[..., 0])
-        if self.forced is not None:
-            return self.forced[block].to(logits.dtype)
-        return decide(logits, noise=self.gumbel_noise, temperature=self.temperature)
-
-    def _focal(self, block: FocalBlock, x: Tensor, gate: Tensor) -> Tensor:
-        if self.training or self.execution == "masked":
-            return block.masked(x, gate)
-        if self.execution == "skipped":
-            return block.skipped(x, gate > 0.5)
-        return block(x)
+    def _selection(self, decisions: list[Decision]) -> Selection:
+        gates = torch.stack([decision.frames for decision in decisions]).detach()  # (blocks, N, T)
+        frames = gates > 0.5 if self.recipe.hard else torch.ones_like(gates, dtype=torch.bool)
+        if not self.design.spatial:
+            return Selection(frames=frames)
+        grid = self.design.grid
+        full = frames.new_ones(*frames.shape[1:], grid, grid)
+        cells = [full if d.cells is None else d.cells.detach() > 0.5 for d in decisions]
+        return Selection(frames=frames, cells=torch.stack(cells) & frames[..., None, None])
 
     def prepare(self, progress: Progress) -> None:
-        self.temperature = temperature(progress.fraction, end=self.end_temperature)
+        recipe = self.recipe
+        self.temperature = temperature(
+            progress.fraction,
+            start=recipe.start_temperature,
+            end=recipe.end_temperature,
+            shape=recipe.temperature_schedule,
+        )
 
     def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
-        """Cross-entropy + lambda * squared distance of each block's kept ratio to the scheduled target."""
-        target = target_ratio(self.ratio, progress.fraction, start=self.warm_start, end=self.warm_end)
-        return super().loss(output, labels, progress) + self.ratio_weight * ratio_loss(output.extras["gates"], target)
+        """Cross-entropy + lambda * squared distance of each block's kept ratio to the scheduled target; cells alike."""
+        loss = super().loss(output, labels, progress)
+        recipe, gates, cells = self.recipe, output.extras.get("gates"), output.extras.get("cells")
+        if gates is not None:
+            target = target_ratio(
+                recipe.ratio,
+                progress.fraction,
+                start=recipe.warm_start,
+                end=recipe.warm_end,
+                shape=recipe.ratio_schedule,
+            )
+            loss = loss + recipe.ratio_weight * ratio_loss(gates, target)
+        if cells is not None:
+            target = target_ratio(
+                recipe.cell_ratio, progress.fraction, start=recipe.cell_warm_start, end=recipe.cell_warm_end
+            )
+            loss = loss + recipe.cell_weight * cell_ratio_loss(cells, output.extras["cell_gates"], target)
+        return loss
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return grouped_parameters(self, classifier=[self.classifier], navigation=self.navigations)
 
     def unit_modules(self) -> tuple[str, ...]:
-        return tuple(f"{name}.residual" for name, module in self.named_modules() if isinstance(module, FocalBlock))
+        return tuple(f"{name}.residual" for name in self.focal_blocks)
 
     def policy_modules(self) -> tuple[str, ...]:
-        return tuple(name for name, module in self.named_modules() if isinstance(module, Navigation))
+        kinds = (Navigation, CellNavigation)
+        return tuple(name for name, module in self.named_modules() if isinstance(module, kinds))
+
+    def units_per_frame(self, height: int, width: int) -> tuple[int, ...]:
+        """Pixels of the focal map in blocks that compute cells, whole frames in the others."""
+        return tuple(
+            int(self._areas(block, height, width).sum()) if isinstance(block, SpatialFocalBlock) else 1
+            for block in self.focal_blocks.values()
+        )
+
+    def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
+        kept = super().kept_units(selection, height, width)
+        if selection.cells is None:
+            return kept
+        for number, block in enumerate(self.focal_blocks.values()):
+            if isinstance(block, SpatialFocalBlock):
+                areas = self._areas(block, height, width).to(kept.device)
+                kept[number] = (selection.cells[number] * areas).sum(dim=(1, 2, 3))
+        return kept
+
+    def _areas(self, block: SpatialFocalBlock, height: int, width: int) -> Tensor:
+        """(grid, grid) pixels of the cells of a block's map, for clips of this size."""
+        stage = next(i for i, module in enumerate(self.stages) if block in module.modules())
+        # The stem halves the side twice, the fusion blocks of stages 1 and 2 once each, each rounding up.
+        for _ in range(2 + min(stage, 2)):
+            height, width = -(-height // 2), -(-width // 2)
+        return cell_areas(self.design.grid, height, width)
+
+
+class _Decider:
+    """Makes the decisions of one stage of one forward: forced, by budget, by navigation, or everything when dense."""
+
+    def __init__(self, model: AFNet, execution: Execution, first: int) -> None:
+        self.model, self.execution, self.block = model, execution, first
+
+    def __call__(self, logits: Tensor, cell_logits: Tensor | None) -> Decision:
+        """(N, T, 2) and (N*T, grid, grid, 2) logits -> the decision of the stage's next block."""
+        model, block = self.model, self.block
+        self.block += 1
+        cells = None if cell_logits is None else self._cells(cell_logits, logits.shape[0], block)
+        if self.execution == "dense":
+            return Decision(torch.ones_like(logits[..., 0]), cells)
+        if model.forced is not None:
+            return Decision(model.forced[block].to(logits.dtype), cells)
+        if model.budget is not None and not model.training:
+            return self._within_budget(logits, cells)
+        return Decision(
+            decide(logits, noise=model.gumbel_noise, temperature=model.temperature, hard=model.recipe.hard), cells
+        )
+
+    def _cells(self, logits: Tensor, videos: int, block: int) -> Tensor:
+        model = self.model
+        if self.execution == "dense":
+            cells = torch.ones_like(logits[..., 0])
+        elif model.forced_cells is not None:
+            return model.forced_cells[block].to(logits.dtype)
+        else:
+            cells = decide(logits, noise=model.gumbel_noise, temperature=model.temperature)
+        return cells.unflatten(0, (videos, -1))
+
+    def _within_budget(self, logits: Tensor, cells: Tensor | None) -> Decision:
+        frames, budget = logits.shape[1], self.model.budget
+        if not isinstance(budget, int) or not 0 <= budget <= frames:
+            raise ValueError(f"budget is {budget!r}; expected a number of frames from 0 to {frames}")
+        rows = budget_rows(logits, budget)
+        gate = logits.new_zeros(logits.shape[0] * frames).index_fill_(0, rows, 1.0)
+        return Decision(gate.view(-1, frames), cells, rows)
+
+
+def _extras(decisions: list[Decision]) -> dict[str, Tensor]:
+    """What the loss needs: gates (blocks, N, T); where there are cells, those and the gates of their blocks."""
+    extras = {"gates": torch.stack([decision.frames for decision in decisions])}
+    spatial = [decision for decision in decisions if decision.cells is not None]
+    if spatial:
+        extras["cells"] = torch.stack([decision.cells for decision in spatial if decision.cells is not None])
+        extras["cell_gates"] = torch.stack([decision.frames for decision in spatial])
+    return extras

@@ -27,6 +27,28 @@ def temporal_shift(x: Tensor, frames: int, fraction: int = 8) -> Tensor:
     return shifted
 
 
+def shifted_rows(x: Tensor, frames: int, rows: Tensor, fraction: int = 8) -> Tensor:
+    """`temporal_shift(x, frames, fraction)[rows]` without shifting the other frames; no gradient is needed.
+
+    Args:
+        rows: (k,) int64 indices into N*T.
+
+    Returns:
+        (k, C, H, W).
+    """
+    fold = x.shape[1] // fraction
+    out = x.index_select(0, rows)
+    position = rows % frames
+    last = len(x) - 1
+    for channels, source, outside in (
+        (slice(fold), (rows + 1).clamp_max(last), position == frames - 1),
+        (slice(fold, 2 * fold), (rows - 1).clamp_min(0), position == 0),
+    ):
+        moved = x[:, channels].index_select(0, source)
+        out[:, channels] = moved.masked_fill_(outside.view(-1, 1, 1, 1), 0)
+    return out
+
+
 def _shift(x: Tensor, frames: int, from_next: slice, from_previous: slice) -> Tensor:
     shifted = x.clone()
     source, target = (tensor.unflatten(0, (-1, frames)) for tensor in (x, shifted))  # (N, T, C, H, W)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from afnet.contract import he_initialise
 from afnet.shift import temporal_shift
 
 
@@ -95,9 +96,7 @@ class ResNet(nn.Module):
                 inputs = 4 * middle
             self.add_module(f"layer{stage + 1}", layer)
         self.features = inputs
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_initialise(self)
 
     def set_frames(self, frames: int) -> None:
         """Shift within clips of another number of frames; a network that does not shift stays as it is."""

@@ -10,7 +10,7 @@ from bench.data.catalogue import find_dataset
 from bench.data.loader import Batch, normalise, validation_batches
 from bench.errors import UserError
 from bench.experiment import Experiment
-from bench.macs import CostModel
+from bench.macs import CostModel, kept_units
 from bench.metrics import Samples
 from bench.training import Report
 
@@ -43,17 +43,16 @@ def evaluate(
     logits, kept, macs = [], [], []
     with torch.inference_mode():
         for number, batch in enumerate(batches):
-            output = model(normalise(batch.clips, device))
+            clips = normalise(batch.clips, device)
+            output = model(clips)
             rows = output.logits.float().cpu().numpy()
             if not np.isfinite(rows).all():
                 video = batch.videos[~np.isfinite(rows).all(axis=1)][0]
                 raise UserError(f"The logits of validation video {video} are not finite; the checkpoint is not usable.")
             logits.append(rows)
-            frames = output.selection.frames
-            if frames is not None:
-                kept.append(frames.cpu().numpy())
-            skipped = kept[-1] if frames is not None and model.execution == "skipped" else None
-            macs.append(cost.of(skipped, len(batch)) if skipped is not None else np.full(len(batch), cost.dense))
+            if output.selection.frames is not None:
+                kept.append(output.selection.frames.cpu().numpy())
+            macs.append(cost.of(kept_units(model, output.selection, clips), len(batch)))
             report("evaluate", number + 1, len(batches))
     return Samples(
         video=np.concatenate([batch.videos for batch in batches]),

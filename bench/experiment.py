@@ -20,7 +20,7 @@ from bench.fields import Checked, choice, from_mapping, number
 from bench.methods import find_method
 
 # Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
-SCHEMA = 1
+SCHEMA = 2
 TRAINING_PARTS = ("data", "model", "training")
 POINT_PARTS = (*TRAINING_PARTS, "evaluation", "timing")
 ID_LENGTH = 12
@@ -87,6 +87,7 @@ class Evaluation(Checked):
         "argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy"
     )
     seed: int = number(0, "seed of noisy decisions", at_least=0)
+    budget: int = number(0, "frames of each video that every block computes; 0 leaves it to the method", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,12 @@ class Experiment(Checked):
             )
         if self.evaluation.frames == 0:
             object.__setattr__(self, "evaluation", dataclasses.replace(self.evaluation, frames=self.model.frames))
+        most = self.evaluation.frames if find_method(self.model.method).budgets else 0
+        if self.evaluation.budget > most:
+            raise UserError(
+                f"evaluation.budget is {self.evaluation.budget}; {self.model.method} on {self.evaluation.frames} "
+                f"frames takes {f'0 to {most}' if most else '0, since it has no such knob'}."
+            )
         find_dataset(self.data.dataset).check_frames(self.data, max(self.model.frames, self.evaluation.frames))
 
     @property

@@ -68,6 +68,10 @@ class Checked:
             object.__setattr__(self, field.name, value)
             self._check(field, value)
 
+    def arguments(self) -> dict[str, Any]:
+        """The values as keyword arguments of what they are settings of."""
+        return dataclasses.asdict(self)
+
     def _label(self, name: str) -> str:
         """How the command line calls the field."""
         return f"{self.path or type(self).__name__.lower()}.{name}"

@@ -4,7 +4,8 @@ FlopCounterMode sees the operators that ran and counts two operations per multip
 and matrix products, and nothing for the rest (normalisation, activations, pooling, shifts, gathers). "MACs" here are
 its count halved; the field's "GFLOPs" are these, in units of 1e9.
 
-A model that skips costs `static + sum over blocks of kept frames x cost of a kept frame`. The parts are read off one
+A model that skips costs `static + sum over blocks of kept units x cost of a unit`, a unit being a frame, or a pixel of
+the block's map where it computes cells. The parts are read off one
 counted forward, so that the cost of every video of a validation set is exact without counting each; `verify` holds
 the model against the counter on a batch of real clips.
 """
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from afnet.contract import VideoModel
+from afnet.contract import Selection, VideoModel
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class CostModel:
 
     Attributes:
         static: computed for every video, whatever is decided; the policy is part of it.
-        per_unit: (blocks,) for each kept frame of a block; empty where nothing is skipped.
+        per_unit: (blocks,) for each kept unit of a block; empty where nothing is skipped.
+        units_per_frame: (blocks,) how many of them a whole frame is.
         policy: the part of `static` spent on deciding.
         frames: T.
         operators: static and kept work of one video with everything kept, by operator.
@@ -37,6 +39,7 @@ class CostModel:
 
     static: int
     per_unit: tuple[int, ...]
+    units_per_frame: tuple[int, ...]
     policy: int
     frames: int
     operators: dict[str, int]
@@ -44,13 +47,14 @@ class CostModel:
     @property
     def dense(self) -> int:
         """With every unit computed."""
-        return self.static + self.frames * sum(self.per_unit)
+        frame = (cost * units for cost, units in zip(self.per_unit, self.units_per_frame, strict=True))
+        return self.static + self.frames * sum(frame)
 
-    def of(self, kept: NDArray[np.bool_] | None, videos: int) -> NDArray[np.int64]:
-        """(videos,) multiply-adds; kept is (blocks, videos, T) or None where nothing is skipped."""
-        if kept is None:
-            return np.full(videos, self.static, np.int64)
-        return self.static + np.tensordot(np.array(self.per_unit, np.int64), kept.sum(axis=2, dtype=np.int64), axes=1)
+    def of(self, units: NDArray[np.int64] | None, videos: int) -> NDArray[np.int64]:
+        """(videos,) multiply-adds; units is (blocks, videos) kept units, or None where everything is computed."""
+        if units is None:
+            return np.full(videos, self.dense, np.int64)
+        return self.static + np.tensordot(np.array(self.per_unit, np.int64), units.astype(np.int64), axes=1)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -58,6 +62,7 @@ class CostModel:
             "counter": "torch.utils.flop_counter.FlopCounterMode, halved",
             "static": self.static,
             "per_unit": list(self.per_unit),
+            "units_per_frame": list(self.units_per_frame),
             "policy": self.policy,
             "dense": self.dense,
             "operators": self.operators,
@@ -89,11 +94,13 @@ def cost_model(model: VideoModel, clips: Tensor) -> CostModel:
     """Read the parts of the cost off one counted forward of clips (N, T, 3, H, W) with everything kept."""
     videos = len(clips)
     counted = _count_all_kept(model, clips)
-    units = tuple(_total(counted, name) // (videos * model.frames) for name in model.unit_modules())
+    blocks = [_total(counted, name) // (videos * model.frames) for name in model.unit_modules()]
+    units = model.units_per_frame(*clips.shape[-2:])
     total = _total(counted, "Global")
     return CostModel(
-        static=total // videos - model.frames * sum(units),
-        per_unit=units,
+        static=total // videos - model.frames * sum(blocks),
+        per_unit=tuple(cost // count for cost, count in zip(blocks, units, strict=True)),
+        units_per_frame=units,
         policy=sum(_total(counted, name) for name in model.policy_modules()) // videos,
         frames=model.frames,
         operators={operator: macs // videos for operator, macs in counted["Global"].items()},
@@ -101,14 +108,20 @@ def cost_model(model: VideoModel, clips: Tensor) -> CostModel:
 
 
 def _count_all_kept(model: VideoModel, clips: Tensor) -> dict[str, dict[str, int]]:
-    execution, forced = model.execution, model.forced
+    """Count the dense execution, which computes every unit whatever is decided."""
+    execution = model.execution
     try:
-        model.execution = "skipped"
-        if model.unit_modules():
-            model.forced = torch.ones(len(model.unit_modules()), len(clips), model.frames, dtype=torch.bool)
+        model.execution = "dense"
         return count(model, clips)
     finally:
-        model.execution, model.forced = execution, forced
+        model.execution = execution
+
+
+def kept_units(model: VideoModel, selection: Selection, clips: Tensor) -> NDArray[np.int64] | None:
+    """(blocks, N) units that the model's execution computed of clips; None where it computed everything."""
+    if model.execution != "skipped" or selection.frames is None:
+        return None
+    return model.kept_units(selection, *clips.shape[-2:]).cpu().numpy()
 
 
 def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> None:
@@ -117,13 +130,15 @@ def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> None:
     Raises:
         MismatchError: when they differ by a single multiply-add.
     """
+    # Both forwards must decide alike where decisions are drawn.
+    state = torch.get_rng_state()
     with torch.no_grad():
-        frames = model(clips).selection.frames
-    kept = frames.cpu().numpy() if frames is not None and model.execution == "skipped" else None
-    if kept is None and model.unit_modules():
-        kept = np.ones((len(cost.per_unit), len(clips), model.frames), np.bool_)
-    predicted = int(cost.of(kept, len(clips)).sum())
-    counted = _total(count(model, clips), "Global")
+        units = kept_units(model, model(clips).selection, clips)
+    predicted = int(cost.of(units, len(clips)).sum())
+    torch.set_rng_state(state)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(clips)
+    counted = counter.get_total_flops() // 2
     if predicted != counted:
         raise MismatchError(
             f"the cost model gives {predicted} multiply-adds for {len(clips)} videos, the counter {counted}: "

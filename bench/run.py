@@ -137,6 +137,8 @@ def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
     model.execution = evaluation.execution  # type: ignore[assignment]
     if find_method(experiment.model.method).skips:
         model.gumbel_noise = evaluation.decisions == "noisy"  # type: ignore[assignment]
+    if evaluation.budget:
+        model.budget = evaluation.budget  # type: ignore[assignment]
     return model
 
 

@@ -17,7 +17,9 @@ AFNET = AFNet(
     # The published settings start from ImageNet weights and take 150,000 steps; these start from nothing and take 400.
     zero_init=False,
     keep_bias=4.0,
-    shared_start=True,
+    alike_start=True,
+    # A map for each position learns from one frame in eight and settles on positions (measured; see the README).
+    context="shared",
     ratio_weight=3.0,
     warm_start=27 / 55,
     warm_end=33 / 55,

@@ -27,11 +27,11 @@ def test_noise_draws_with_the_softmax_probability() -> None:
     assert abs(share - expected) < 4 * (expected * (1 - expected) / 20_000) ** 0.5
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_navigation_starts_by_keeping_every_frame(shared: bool) -> None:
+@pytest.mark.parametrize("alike", [False, True])
+def test_navigation_starts_by_keeping_every_frame(alike: bool) -> None:
     torch.manual_seed(0)
     navigation = Navigation(channels=6, frames=4)
-    navigation.start(10.0, shared=shared)
+    navigation.start(10.0, alike=alike)
     logits = navigation(torch.rand(8, 6, 3, 3))
     assert logits.shape == (2, 4, 2)
     assert (logits[..., 1] > logits[..., 0]).all()

@@ -77,7 +77,7 @@ def test_a_finished_record_reads_back(runs: Path) -> None:
         (lambda text: text[: len(text) // 2], "not a complete record"),
         (lambda text: "", "not a complete record"),
         (lambda text: "[1]", "expected a record"),
-        (lambda text: text.replace('"schema": 1', '"schema": 7'), "schema 7"),
+        (lambda text: text.replace('"schema": 2', '"schema": 7'), "schema 7"),
         (lambda text: text.replace('"metrics"', '"metric"'), "lacks metrics"),
         (lambda text: text.replace('"lr": 0.05', '"lr": 0.06'), "says training_id"),
         (lambda text: text.replace('"momentum"', '"momentun"'), "momentun"),

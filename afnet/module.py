@@ -1,0 +1,161 @@
+"""The AF module: an ample branch that looks at every frame, a focal branch that cares for a few, and their fusion.
+
+b - 1 pairs of an ample and a focal block, each pair with its navigation, then one fusion block:
+
+    x ---> ample_1 --> ... --> ample_(b-1)   half the side, few channels --- project, upsample --+
+      \\       | navigation_2                                                                    gate --> fusion block
+       +-> focal_1 --> ... --> focal_(b-1)   full side, all channels, kept frames only ----------+
+
+Navigation reads ample features only, so all decisions of a module are known before its first focal block runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from afnet.blocks import FocalBlock
+from afnet.contract import Execution
+from afnet.execution import kept_rows
+from afnet.spatial import SpatialFocalBlock, spread
+
+Fusion = Literal["gate", "sum", "ample", "focal"]
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is decided for one focal block.
+
+    Attributes:
+        frames: (N, T) float weights: 0 and 1, or anything between where weights are soft.
+        cells: (N, T, grid, grid) float, or None where whole frames are computed.
+        rows: (k,) int64 of the kept rows of N*T where they are known without asking the device; None where not.
+    """
+
+    frames: Tensor
+    cells: Tensor | None = None
+    rows: Tensor | None = None
+
+
+class FusionGate(nn.Module):
+    """a = sigmoid(W2 relu(W1 pool(ample + focal))); out = a * ample + (1 - a) * focal (paper, equation 5)."""
+
+    def __init__(self, channels: int, *, reduction: int = 16, bias: bool = False) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.reduce = nn.Linear(channels, hidden, bias=bias)
+        self.expand = nn.Linear(hidden, channels, bias=bias)
+
+    def forward(self, ample: Tensor, focal: Tensor) -> Tensor:
+        """Two (B, C, H, W) -> (B, C, H, W)."""
+        # The mean of the sum, without making the sum.
+        pooled = ample.mean(dim=(2, 3)) + focal.mean(dim=(2, 3))  # (B, C)
+        weight = torch.sigmoid(self.expand(functional.relu(self.reduce(pooled))))[:, :, None, None]
+        return torch.lerp(focal, ample, weight)
+
+
+class AFModule(nn.Module):
+    """One stage.
+
+    Args:
+        navigation: one a pair, or a single one whose decision all pairs of the stage share; none where the focal branch
+            is left out.
+        cells: as many, of cells; empty where whole frames are computed.
+        ample, focal: the pairs; focal is empty in the ablation without focal branch.
+        project: ample features to the focal branch's width.
+        fusion: "gate" as published; "sum", "ample" and "focal" are ablations.
+        block: after the fusion.
+        relu: whether the fused features pass a ReLU.
+    """
+
+    def __init__(
+        self,
+        *,
+        navigation: Sequence[nn.Module],
+        cells: Sequence[nn.Module],
+        ample: Sequence[nn.Module],
+        focal: Sequence[nn.Module],
+        project: nn.Module,
+        channels: int,
+        fusion: Fusion,
+        block: nn.Module,
+        relu: bool,
+        gate_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.navigation = nn.ModuleList(navigation)
+        self.cells = nn.ModuleList(cells)
+        self.ample = nn.ModuleList(ample)
+        self.focal = nn.ModuleList(focal)
+        self.project = project
+        self.gate = FusionGate(channels, bias=gate_bias) if fusion == "gate" else nn.Identity()
+        self.kind = fusion
+        self.fusion = block
+        self.relu = relu
+
+    def look(self, x: Tensor, decide: Callable[[Tensor, Tensor | None], Decision]) -> tuple[Tensor, list[Decision]]:
+        """The ample branch with its navigation.
+
+        Args:
+            x: (N*T, C, H, W).
+            decide: makes a decision of navigation's (N, T, 2) logits and (N*T, grid, grid, 2) logits of cells or None.
+
+        Returns:
+            The last ample features and one decision a focal block.
+        """
+        decisions: list[Decision] = []
+        for i, block in enumerate(self.ample):
+            if i < len(self.navigation):
+                decisions.append(decide(self.navigation[i](x), self.cells[i](x) if i < len(self.cells) else None))
+            elif self.focal:
+                decisions.append(decisions[0])
+            x = block(x)
+        return x, decisions
+
+    def care(self, x: Tensor, decisions: Sequence[Decision], execution: Execution) -> Tensor:
+        """The focal branch: (N*T, C, H, W) -> (N*T, D, H, W)."""
+        rows = _rows(decisions) if execution == "skipped" else [None] * len(decisions)
+        for block, decision, kept in zip(self.focal, decisions, rows, strict=True):
+            if execution == "dense":
+                x = block(x)
+            elif isinstance(block, SpatialFocalBlock):
+                mask = _mask(decision, *x.shape[-2:])
+                x = block.masked_cells(x, mask) if kept is None else block.skipped_cells(x, mask > 0.5)
+            else:
+                assert isinstance(block, FocalBlock)
+                x = block.masked(x, decision.frames.flatten()) if kept is None else block.skipped(x, kept)
+        return x
+
+    def fuse(self, ample: Tensor, focal: Tensor) -> Tensor:
+        """ample (B, C', h, w), focal (B, C, H, W) -> the module's output (B, C, H / stride, W / stride).
+
+        Without focal branch `focal` is the module's input, of which only the size is used.
+        """
+        fused = focal
+        if self.kind != "focal":
+            fused = functional.interpolate(self.project(ample), size=focal.shape[-2:], mode="nearest")
+        if self.kind == "gate":
+            fused = self.gate(fused, focal)
+        elif self.kind == "sum":
+            fused = fused + focal
+        return self.fusion(functional.relu(fused) if self.relu else fused)
+
+
+def _rows(decisions: Sequence[Decision]) -> list[Tensor]:
+    """The kept rows of each decision, asking the device at most once for all."""
+    known = [decision.rows for decision in decisions]
+    asked = [decision.frames.flatten() > 0.5 for decision in decisions if decision.rows is None]
+    answers = iter(kept_rows(torch.stack(asked)) if asked else [])
+    return [next(answers) if rows is None else rows for rows in known]
+
+
+def _mask(decision: Decision, height: int, width: int) -> Tensor:
+    """(N*T, 1, H, W): the frame's weight times the cell's."""
+    assert decision.cells is not None
+    return decision.frames.view(-1, 1, 1, 1) * spread(decision.cells.flatten(0, 1), height, width)
