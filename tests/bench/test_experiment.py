@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.experiment import Data, Evaluation, Experiment, Model, Runtime, Timing, Training, from_dict, override
+from bench.experiment import (
+    SCHEMA,
+    Data,
+    Evaluation,
+    Experiment,
+    Model,
+    Runtime,
+    Timing,
+    Training,
+    from_dict,
+    override,
+)
 from bench.methods import METHODS, AFNet, build_model
 from tests.conftest import small
 
@@ -104,7 +115,7 @@ def test_override_of_the_method_brings_its_settings() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[], {"schema": 99}, {"schema": 1, "modle": {}}, {"schema": 1, "model": {"frame": 8}}, {"schema": 1, "model": 3}],
+    [[], {"schema": 99}, {"schema": SCHEMA, "modle": {}}, {"schema": SCHEMA, "model": {"frame": 8}}, {"schema": SCHEMA, "model": 3}],
 )
 def test_foreign_json_is_refused(values: object) -> None:
     with pytest.raises(UserError, match=r"^file|in file"):

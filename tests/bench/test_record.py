@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bench.errors import UserError
+from bench.experiment import SCHEMA
 from bench.metrics import Samples
 from bench.record import locked, make_folder, read_result, replacing, result_files, write_json
 from bench.samples import read_samples, write_samples
@@ -77,7 +78,7 @@ def test_a_finished_record_reads_back(runs: Path) -> None:
         (lambda text: text[: len(text) // 2], "not a complete record"),
         (lambda text: "", "not a complete record"),
         (lambda text: "[1]", "expected a record"),
-        (lambda text: text.replace('"schema": 2', '"schema": 7'), "schema 7"),
+        (lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 7'), "schema 7"),
         (lambda text: text.replace('"metrics"', '"metric"'), "lacks metrics"),
         (lambda text: text.replace('"lr": 0.05', '"lr": 0.06'), "says training_id"),
         (lambda text: text.replace('"momentum"', '"momentun"'), "momentun"),
