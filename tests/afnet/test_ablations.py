@@ -126,11 +126,11 @@ def test_optimised_network_keeps_logits_and_decisions(settings: dict[str, object
     fast = optimize_for_inference(model)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
     for execution in ("masked", "skipped"):
-        fast.execution = execution  # type: ignore[assignment]
+        fast.execution = execution
         with torch.no_grad():
             output = fast(x)
         torch.testing.assert_close(output.logits, expected.logits, atol=1e-3, rtol=1e-3)
-        assert torch.equal(output.selection.frames, expected.selection.frames)  # type: ignore[arg-type]
+        assert torch.equal(output.selection.frames, expected.selection.frames)
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()), "the original stays as it was"
     with pytest.raises(RuntimeError, match="optimised for inference"):
         fast.train()

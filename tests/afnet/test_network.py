@@ -23,7 +23,7 @@ def make(**changes: object) -> AFNet:
             module.running_mean.uniform_(-0.3, 0.3)  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
             torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-    torch.nn.init.normal_(model.classifier[-1].weight)
+    torch.nn.init.normal_(model.get_parameter("classifier.1.weight"))
     return model.eval()
 
 
@@ -86,7 +86,7 @@ def test_response_to_zero_follows_the_weights() -> None:
     before = logits(model, x, "skipped")
     focal = next(module for module in model.modules() if isinstance(module, FocalBlock))
     with torch.no_grad():
-        focal.residual.bn3.bias.add_(1.0)
+        focal.get_parameter("residual.bn3.bias").add_(1.0)
     after = logits(model, x, "skipped")
     assert not torch.allclose(before, after)
     torch.testing.assert_close(after, logits(model, x, "masked"), atol=1e-4, rtol=1e-4)
@@ -105,7 +105,8 @@ def test_training_loss_reaches_navigation_through_the_decisions() -> None:
     output = model(clips())
     model.loss(output, torch.tensor([0, 1]), Progress(30, 55)).backward()
     for navigation in model.navigations:
-        assert navigation.score.bias.grad is not None and navigation.score.bias.grad.abs().sum() > 0
+        gradient = navigation.get_parameter("score.bias").grad
+        assert gradient is not None and gradient.abs().sum() > 0
 
 
 def test_ratio_term_pulls_towards_the_scheduled_target() -> None:

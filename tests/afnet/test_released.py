@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ def test_small_network_equals_the_reference(shift: bool, seed: int) -> None:
     expected, masks = Reference(state, frames=3, shift=shift)(clips)
     assert 0 < masks.float().mean() < 1
     for execution in ("masked", "skipped"):
-        model.execution = execution  # type: ignore[assignment]
+        model.execution = execution
         with torch.no_grad():
             output = model(clips)
         assert output.selection.frames is not None
@@ -114,7 +115,9 @@ def gradients_agree(state: State, *, shift: bool, frames: int, classes: int, sid
     for name, parameter in model.named_parameters():
         expected = leaves[names[name]].grad
         assert parameter.grad is not None and expected is not None, name
-        torch.testing.assert_close(parameter.grad, expected, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            parameter.grad, expected, rtol=1e-6, atol=1e-9, msg=f"the gradient of {name} differs"
+        )
     navigation = [p for n, p in model.named_parameters() if "score.weight" in n]
     assert any(p.grad is not None and p.grad.abs().max() > 1e-6 for p in navigation)
 
@@ -205,7 +208,7 @@ class Attack:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self):  # type: ignore[no-untyped-def]
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.mkdir, (self.path,)
 
 

@@ -7,9 +7,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from bench.data.digits import CLASSES, DIRECTIONS, VAL_DIGITS, Digits, load_glyphs
+from bench.data.digits import CLASSES, DIRECTIONS, VAL_DIGITS, Clip, Digits, load_glyphs
 
 # Of clips 0..3 of each split with default settings; the bytes must be these on every machine.
 GOLDEN = "5d425e008004426a667a4b662661ccbb2943c2026b2ff0724620eb42fd1956f2"
@@ -98,7 +99,7 @@ def test_backward_classes_are_forward_clips_reversed() -> None:
     class Forward(Digits):
         """Draws the same numbers but never reverses."""
 
-        def clip(self, split, index, times=None):  # type: ignore[no-untyped-def]
+        def clip(self, split: str, index: int, times: NDArray[np.int64] | None = None) -> Clip:
             times = np.arange(self.length) if times is None else times
             label = super().clip(split, index, np.array([0])).label
             return super().clip(split, index, self.length - 1 - times if label % 2 else times)

@@ -57,7 +57,7 @@ def test_ids_are_the_same_in_another_process_and_from_integers() -> None:
     code = "from bench.experiment import *; print(Experiment().training_id, Experiment().experiment_id)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert out == [Experiment().training_id, Experiment().experiment_id]
-    assert Experiment(training=Training(lr=1)) == Experiment(training=Training(lr=1.0))  # type: ignore[arg-type]
+    assert Experiment(training=Training(lr=1)) == Experiment(training=Training(lr=1.0))
 
 
 def test_ids_are_golden() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,9 @@ def test_a_finished_record_reads_back(runs: Path) -> None:
         (lambda text: text.replace('"momentum"', '"momentun"'), "momentun"),
     ],
 )
-def test_a_damaged_record_is_named_and_left_alone(runs: Path, tmp_path: Path, damage, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_record_is_named_and_left_alone(
+    runs: Path, tmp_path: Path, damage: Callable[[str], str], words: str
+) -> None:
     path = tmp_path / "result.json"
     path.write_text(damage(result_files(runs)[0].read_text()))
     before = path.read_bytes()

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,9 +74,10 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert not result_files(tmp_path)
     run_experiment(experiment, tmp_path)
     assert metrics_of(experiment, tmp_path) == metrics_of(experiment, reference)
-    for name in ("progress.jsonl",):
-        ours, theirs = (training_folder(runs, experiment) / name for runs in (tmp_path, reference))
-        assert ours.read_bytes() == theirs.read_bytes()
+    progress, expected = (
+        (training_folder(runs, experiment) / "progress.jsonl").read_bytes() for runs in (tmp_path, reference)
+    )
+    assert progress == expected
     ours, theirs = (
         load_checkpoint(training_folder(runs, experiment) / "checkpoint.pt", experiment.training_id)
         for runs in (tmp_path, reference)
@@ -115,7 +118,7 @@ def test_skipped_and_masked_points_find_the_same(undisturbed: tuple[Experiment, 
     run_experiment(masked, runs)
     one, other = (read_samples(point_folder(runs, point) / "samples.parquet") for point in (experiment, masked))
     np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
-    assert np.array_equal(one.kept, other.kept)  # type: ignore[arg-type]
+    assert one.kept is not None and other.kept is not None and np.array_equal(one.kept, other.kept)
     assert (one.macs < other.macs).any() and (one.macs <= other.macs).all()
 
 
@@ -142,7 +145,9 @@ def test_validation_covers_every_clip_once_in_order() -> None:
 @pytest.mark.parametrize(
     "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"not a checkpoint"]
 )
-def test_a_damaged_checkpoint_is_named_and_left_alone(undisturbed, tmp_path: Path, damage) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_checkpoint_is_named_and_left_alone(
+    undisturbed: tuple[Experiment, Path], tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     experiment, reference = undisturbed
     folder = training_folder(tmp_path, experiment)
     folder.mkdir(parents=True)
@@ -153,7 +158,7 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(undisturbed, tmp_path: Pat
     assert (folder / "checkpoint.pt").read_bytes() == damaged
 
 
-def test_another_runs_checkpoint_is_refused(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_another_runs_checkpoint_is_refused(undisturbed: tuple[Experiment, Path], tmp_path: Path) -> None:
     experiment, reference = undisturbed
     other = replace(experiment, training=replace(experiment.training, seed=9))
     folder = training_folder(tmp_path, other)
@@ -163,11 +168,11 @@ def test_another_runs_checkpoint_is_refused(undisturbed, tmp_path: Path) -> None
         run_experiment(other, tmp_path)
 
 
-def test_a_pickle_that_wants_to_run_code_is_refused(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_pickle_that_wants_to_run_code_is_refused(undisturbed: tuple[Experiment, Path], tmp_path: Path) -> None:
     import pickle
 
     class Attack:
-        def __reduce__(self):  # type: ignore[no-untyped-def]
+        def __reduce__(self) -> tuple[Any, ...]:
             return os.mkdir, (str(tmp_path / "attacked"),)
 
     experiment, _ = undisturbed
@@ -193,7 +198,7 @@ def test_cuda_where_there_is_none_is_refused(tmp_path: Path) -> None:
         run_experiment(experiment, tmp_path)
 
 
-def test_frames_other_than_trained_are_refused_where_weights_are_tied(undisturbed) -> None:  # type: ignore[no-untyped-def]
+def test_frames_other_than_trained_are_refused_where_weights_are_tied(undisturbed: tuple[Experiment, Path]) -> None:
     experiment, runs = undisturbed
     with pytest.raises(UserError, match=r"evaluation\.frames is 8.*tied"):
         run_experiment(replace(experiment, evaluation=Evaluation(frames=8)), runs)

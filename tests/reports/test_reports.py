@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def test_the_same_folder_twice_counts_once(runs: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
-def test_no_records_is_said(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_no_records_is_said(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "runs")
     with pytest.raises(UserError, match=r"no folder|No readable record"):
         load_records([tmp_path / "runs"])
