@@ -1,6 +1,6 @@
 """Metrics, computed from the per-video samples alone, so that a new one needs no re-run. Imports no torch.
 
-A metric is a description, a unit, whether more is better, and a function of the samples of one point.
+A metric is a description, a unit, and a function of the samples of one point.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ class Metric:
 
     description: str
     unit: str
-    higher_is_better: bool
     compute: Callable[[Samples], float | list[float] | None]
 
 
@@ -90,29 +89,25 @@ def _informative_share(samples: Samples) -> float:
 
 
 METRICS: dict[str, Metric] = {
-    "top1": Metric("share of videos whose largest logit is the label's", "%", True, lambda s: _share(s.correct(1))),
-    "top5": Metric(
-        "share of videos whose label is among the five largest logits", "%", True, lambda s: _share(s.correct(5))
-    ),
-    "macs": Metric("executed multiply-adds per video, mean over videos", "MAC", False, lambda s: float(s.macs.mean())),
-    "macs_std": Metric("their standard deviation over videos", "MAC", False, lambda s: float(s.macs.std())),
-    "kept_ratio": Metric("share of (block, frame) pairs computed in full", "share", False, _kept_ratio),
-    "kept_ratio_per_block": Metric("the same for each block, in network order", "share", False, _kept_ratio_per_block),
+    "top1": Metric("share of videos whose largest logit is the label's", "%", lambda s: _share(s.correct(1))),
+    "top5": Metric("share of videos whose label is among the five largest logits", "%", lambda s: _share(s.correct(5))),
+    "macs": Metric("executed multiply-adds per video, mean over videos", "MAC", lambda s: float(s.macs.mean())),
+    "macs_std": Metric("their standard deviation over videos", "MAC", lambda s: float(s.macs.std())),
+    "kept_ratio": Metric("share of (block, frame) pairs computed in full", "share", _kept_ratio),
+    "kept_ratio_per_block": Metric("the same for each block, in network order", "share", _kept_ratio_per_block),
     "recall": Metric(
         "share of (block, informative frame) pairs that were kept; a random selection has the kept ratio",
         "share",
-        True,
         _recall,
     ),
-    "recall_per_block": Metric("the same for each block", "share", True, _recall_per_block),
+    "recall_per_block": Metric("the same for each block", "share", _recall_per_block),
     "precision": Metric(
         "share of kept (block, frame) pairs whose frame is informative; a random selection has the informative share",
         "share",
-        True,
         _precision,
     ),
     "informative_share": Metric(
-        "share of the frames given to the model that are informative", "share", True, _informative_share
+        "share of the frames given to the model that are informative", "share", _informative_share
     ),
 }
 

@@ -1,0 +1,105 @@
+"""Every metric against values worked out by hand on four videos."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.metrics import METRICS, Samples, compute_metrics
+
+
+def frames(*videos: str) -> NDArray[np.bool_]:
+    """(V, T) or, with blocks set apart by a space, (V, B, T) of digits: "110 001"."""
+    return np.array([[[digit == "1" for digit in row] for row in video.split()] for video in videos])
+
+
+# Four videos, seven classes, two blocks, three frames.
+SAMPLES = Samples(
+    video=np.arange(4),
+    label=np.array([2, 0, 3, 5]),
+    logits=np.array(
+        [
+            [0, 1, 5, 2, 3, 4, -1],  # the label, 2, is first
+            [1, 7, 6, 5, 4, 3, 2],  # the label, 0, is last of seven
+            [2, 9, 2, 9, 1, 1, 0],  # the label, 3, is as large as class 1, which comes first
+            [1, 1, 1, 1, 1, 1, 1],  # the label, 5, is as large as five that come first
+        ],
+        np.float32,
+    ),
+    macs=np.array([10, 20, 30, 60]),
+    times=np.tile(np.arange(3), (4, 1)),
+    kept=frames("110 100", "000 010", "111 000", "001 000"),
+    informative=frames("110", "011", "010", "000").squeeze(1),
+)
+
+# Block 1 keeps 6 of 12 frames and 3 of the 5 informative ones; block 2 keeps 2 of 12 and 2 of 5.
+BY_HAND = {
+    "top1": 100 * 1 / 4,
+    "top5": 100 * 2 / 4,
+    "macs": 30.0,
+    "macs_std": ((400 + 100 + 0 + 900) / 4) ** 0.5,
+    "kept_ratio": 8 / 24,
+    "kept_ratio_per_block": [6 / 12, 2 / 12],
+    "recall": 5 / 10,
+    "recall_per_block": [3 / 5, 2 / 5],
+    "precision": 5 / 8,
+    "informative_share": 5 / 12,
+}
+
+
+def test_every_metric_has_a_value_worked_out_by_hand() -> None:
+    assert set(BY_HAND) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_what_the_hand_finds(name: str) -> None:
+    assert compute_metrics(SAMPLES)[name] == pytest.approx(BY_HAND[name])
+
+
+def test_metrics_are_plain_numbers_that_json_takes() -> None:
+    values = compute_metrics(SAMPLES)
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+@pytest.mark.parametrize(
+    ("label", "top1", "top5"), [(0, 100.0, 100.0), (1, 0.0, 100.0), (4, 0.0, 100.0), (5, 0.0, 0.0)]
+)
+def test_of_equal_logits_the_lower_class_comes_first(label: int, top1: float, top5: float) -> None:
+    values = compute_metrics(replace(SAMPLES, label=np.full(4, label), logits=np.ones((4, 7), np.float32)))
+    assert (values["top1"], values["top5"]) == (top1, top5)
+
+
+def test_of_fewer_than_five_classes_every_label_is_among_the_five_largest() -> None:
+    values = compute_metrics(replace(SAMPLES, label=np.zeros(4, np.int64), logits=np.tile(np.arange(3.0), (4, 1))))
+    assert (values["top1"], values["top5"]) == (0.0, 100.0)
+
+
+def test_where_nothing_is_kept_nothing_is_found_and_precision_does_not_apply() -> None:
+    assert SAMPLES.kept is not None
+    values = compute_metrics(replace(SAMPLES, kept=np.zeros_like(SAMPLES.kept)))
+    assert (values["kept_ratio"], values["kept_ratio_per_block"]) == (0.0, [0.0, 0.0])
+    assert (values["recall"], values["recall_per_block"]) == (0.0, [0.0, 0.0])
+    assert "precision" not in values
+
+
+def test_where_everything_is_kept_precision_is_the_informative_share() -> None:
+    assert SAMPLES.kept is not None
+    values = compute_metrics(replace(SAMPLES, kept=np.ones_like(SAMPLES.kept)))
+    assert (values["kept_ratio"], values["kept_ratio_per_block"]) == (1.0, [1.0, 1.0])
+    assert (values["recall"], values["recall_per_block"]) == (1.0, [1.0, 1.0])
+    assert values["precision"] == values["informative_share"] == pytest.approx(5 / 12)
+
+
+def test_where_no_frame_is_informative_recall_does_not_apply() -> None:
+    values = compute_metrics(replace(SAMPLES, informative=np.zeros_like(SAMPLES.informative)))
+    assert (values["precision"], values["informative_share"]) == (0.0, 0.0)
+    assert "recall" not in values and "recall_per_block" not in values
+
+
+def test_a_method_that_skips_nothing_has_no_metric_of_skipping() -> None:
+    values = compute_metrics(replace(SAMPLES, kept=None))
+    assert set(values) == {"top1", "top5", "macs", "macs_std", "informative_share"}
