@@ -6,7 +6,8 @@ through a network as (N*T, C, H, W), frame-major inside a video.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -131,6 +132,16 @@ class VideoModel(nn.Module):
     def policy_modules(self) -> tuple[str, ...]:
         """Names of the modules that exist only to decide; their multiply-adds are the policy's share."""
         return ()
+
+    @contextmanager
+    def forcing(self, selection: Selection) -> Iterator[None]:
+        """Within it the model decides as it did to get this selection."""
+        before = self.forced
+        self.forced = selection.frames
+        try:
+            yield
+        finally:
+            self.forced = before
 
     def units_per_frame(self, height: int, width: int) -> tuple[int, ...]:
         """How many equal units the work of each unit module on one whole frame of this size consists of."""
