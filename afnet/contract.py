@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,7 @@ class VideoModel(nn.Module):
         frames: T, the number of frames of a clip.
         classes: K.
         any_frames: whether the trained weights serve clips of any number of frames.
+        optimised: whether optimize_for_inference made it, so that it serves evaluation alone.
         forced: (blocks, N, T) bool that replaces the model's own decisions, for profiles and tests; None leaves them.
     """
 
@@ -94,6 +95,7 @@ class VideoModel(nn.Module):
         self.frames = frames
         self.classes = classes
         self.forced: Tensor | None = None
+        self.optimised = False
         self._execution: Execution = "skipped"
 
     @property
@@ -105,6 +107,12 @@ class VideoModel(nn.Module):
         if value not in EXECUTIONS:
             raise ValueError(f"execution is {value!r}; expected one of {', '.join(EXECUTIONS)}")
         self._execution = value
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's; RuntimeError for a network whose batch-norms are folded away."""
+        if mode and self.optimised:
+            raise RuntimeError("this network was optimised for inference and has no batch-norms left to train")
+        return super().train(mode)
 
     def prepare(self, progress: Progress) -> None:
         """Called before each training step; a method with schedules sets them here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -151,7 +151,7 @@ class AFNet(VideoModel):
                 nn.init.normal_(module.weight, std=0.001)
                 nn.init.zeros_(module.bias)
 
-    def train(self, mode: bool = True) -> AFNet:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.gumbel_noise = mode
         return self
