@@ -6,9 +6,10 @@ through a network as (N*T, C, H, W), frame-major inside a video.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,7 @@ class VideoModel(nn.Module):
         frames: T, the number of frames of a clip.
         classes: K.
         any_frames: whether the trained weights serve clips of any number of frames.
+        optimised: whether optimize_for_inference made it, so that it serves evaluation alone.
         forced: (blocks, N, T) bool that replaces the model's own decisions, for profiles and tests; None leaves them.
     """
 
@@ -93,6 +95,7 @@ class VideoModel(nn.Module):
         self.frames = frames
         self.classes = classes
         self.forced: Tensor | None = None
+        self.optimised = False
         self._execution: Execution = "skipped"
 
     @property
@@ -104,6 +107,12 @@ class VideoModel(nn.Module):
         if value not in EXECUTIONS:
             raise ValueError(f"execution is {value!r}; expected one of {', '.join(EXECUTIONS)}")
         self._execution = value
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's; RuntimeError for a network whose batch-norms are folded away."""
+        if mode and self.optimised:
+            raise RuntimeError("this network was optimised for inference and has no batch-norms left to train")
+        return super().train(mode)
 
     def prepare(self, progress: Progress) -> None:
         """Called before each training step; a method with schedules sets them here."""
@@ -131,6 +140,16 @@ class VideoModel(nn.Module):
     def policy_modules(self) -> tuple[str, ...]:
         """Names of the modules that exist only to decide; their multiply-adds are the policy's share."""
         return ()
+
+    @contextmanager
+    def forcing(self, selection: Selection) -> Iterator[None]:
+        """Within it the model decides as it did to get this selection."""
+        before = self.forced
+        self.forced = selection.frames
+        try:
+            yield
+        finally:
+            self.forced = before
 
     def units_per_frame(self, height: int, width: int) -> tuple[int, ...]:
         """How many equal units the work of each unit module on one whole frame of this size consists of."""

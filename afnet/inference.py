@@ -23,6 +23,7 @@ def optimize_for_inference(model: Model) -> Model:
     fast = copy.deepcopy(model).eval()
     for module in list(fast.modules()):
         _fold_children(module)
+    fast.optimised = True
     for parameter in fast.parameters():
         parameter.requires_grad_(False)
     return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -6,8 +6,10 @@ as (N*T, C, H, W). afnet/module.py shows one AF module, afnet/backbones.py what 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +151,7 @@ class AFNet(VideoModel):
                 nn.init.normal_(module.weight, std=0.001)
                 nn.init.zeros_(module.bias)
 
-    def train(self, mode: bool = True) -> AFNet:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.gumbel_noise = mode
         return self
@@ -239,6 +241,16 @@ class AFNet(VideoModel):
     def policy_modules(self) -> tuple[str, ...]:
         kinds = (Navigation, CellNavigation)
         return tuple(name for name, module in self.named_modules() if isinstance(module, kinds))
+
+    @contextmanager
+    def forcing(self, selection: Selection) -> Iterator[None]:
+        before = self.forced_cells
+        self.forced_cells = selection.cells
+        try:
+            with super().forcing(selection):
+                yield
+        finally:
+            self.forced_cells = before
 
     def units_per_frame(self, height: int, width: int) -> tuple[int, ...]:
         """Pixels of the focal map in blocks that compute cells, whole frames in the others."""

@@ -124,7 +124,7 @@ def _gathered_3x3(
         board = rows.new_zeros(frames, height + 2, across, part.shape[1])
         board[:, 1:-1, 1:-1] = constant
         board = board.view(-1, part.shape[1]).index_copy_(0, centre, part)
-        columns = board.index_select(0, neighbours.flatten()).view(len(pixels), -1)  # (P, 9 M / g)
+        columns = board.index_select(0, neighbours.flatten()).view(len(pixels), 9 * part.shape[1])
         results.append(functional.linear(columns, weight, bias))
     return torch.cat(results, dim=1)
 

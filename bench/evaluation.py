@@ -21,9 +21,17 @@ def validation(experiment: Experiment) -> list[Batch]:
     digits = find_dataset(data.dataset).open(data)
     return list(
         validation_batches(
-            digits, clips=data.val_clips, frames=experiment.evaluation.frames, batch=experiment.runtime.eval_batch
+            digits, clips=data.val_clips, frames=experiment.evaluation.frames, batch=experiment.evaluation.batch
         )
     )
+
+
+def first_clips(experiment: Experiment, clips: int) -> Batch:
+    """The first validation clips as the point samples them, in one batch, as many as there are."""
+    data = experiment.data
+    digits = find_dataset(data.dataset).open(data)
+    wanted = min(clips, data.val_clips)
+    return next(validation_batches(digits, clips=wanted, frames=experiment.evaluation.frames, batch=wanted))
 
 
 def evaluate(

@@ -87,6 +87,7 @@ class Evaluation(Checked):
         "argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy"
     )
     seed: int = number(0, "seed of noisy decisions", at_least=0)
+    batch: int = number(32, "clips a forward; decisions that are drawn depend on it", at_least=1)
     budget: int = number(0, "frames of each video that every block computes; 0 leaves it to the method", at_least=0)
 
 
@@ -97,7 +98,7 @@ class Timing(Checked):
     device: str = choice("cpu", "where", "cpu", "cuda")
     dtype: str = choice("float32", "of weights and clips", "float32", "bfloat16", "float16")
     batch: int = number(16, "clips a forward in the offline scenario", at_least=1)
-    rounds: int = number(12, "interleaved rounds over the executions", at_least=3)
+    rounds: int = number(20, "interleaved rounds over the executions", at_least=3)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,6 @@ class Runtime(Checked):
         "auto", "where to train and evaluate; auto takes CUDA where there is one", "auto", "cpu", "cuda"
     )
     threads: int = number(0, "CPU threads; 0 is one per core this process may use", at_least=0)
-    eval_batch: int = number(32, "clips", at_least=1)
     log_every: int = number(10, "steps between two lines of progress", at_least=1)
     checkpoint_seconds: float = number(5.0, "least time between two checkpoints", at_least=0)
 

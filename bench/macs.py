@@ -130,15 +130,11 @@ def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> None:
     Raises:
         MismatchError: when they differ by a single multiply-add.
     """
-    # Both forwards must decide alike where decisions are drawn.
-    state = torch.get_rng_state()
     with torch.no_grad():
-        units = kept_units(model, model(clips).selection, clips)
-    predicted = int(cost.of(units, len(clips)).sum())
-    torch.set_rng_state(state)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(clips)
-    counted = counter.get_total_flops() // 2
+        selection = model(clips).selection
+    predicted = int(cost.of(kept_units(model, selection, clips), len(clips)).sum())
+    with model.forcing(selection):  # a decision that is drawn would be drawn anew
+        counted = _total(count(model, clips), "Global")
     if predicted != counted:
         raise MismatchError(
             f"the cost model gives {predicted} multiply-adds for {len(clips)} videos, the counter {counted}: "

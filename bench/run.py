@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from afnet.contract import VideoModel
 from bench.data.loader import Batch, normalise
-from bench.environment import available_cores, describe_environment
+from bench.environment import available_cores, describe_device, describe_environment
 from bench.errors import UserError
-from bench.evaluation import evaluate, validation
+from bench.evaluation import evaluate, first_clips, validation
 from bench.experiment import SCHEMA, Experiment
 from bench.macs import cost_model, verify
 from bench.methods import find_method
@@ -57,7 +58,7 @@ def run_experiment(experiment: Experiment, runs: Path, report: Report = quiet) -
         done = find_result(runs, experiment)
         if done is not None:
             return done
-        set_up_torch(experiment.runtime.threads or available_cores())
+        set_up_torch(experiment.runtime.threads or available_cores(), device)
         write_text(folder / "experiment.json", experiment.to_json())
         model, clock = train(experiment, folder, device, report)
         values = _measure(model, experiment, point, device, clock, report)
@@ -95,10 +96,11 @@ def _measure(
     samples = evaluate(model, batches, experiment, cost, device, report)
     evaluated = time.perf_counter()
     report("time", 0, 1)
-    timing = _time(model, batches[0], experiment)
+    timing = _time(model, experiment, samples.macs)
     report("time", 1, 1)
     write_samples(point / "samples.parquet", samples)
-    write_preview(point / "clips.jpg", batches[0])
+    preview = first_clips(experiment, PREVIEW_CLIPS)
+    write_preview(point / "clips.jpg", preview)
     return {
         "schema": SCHEMA,
         "training_id": experiment.training_id,
@@ -116,7 +118,7 @@ def _measure(
         },
         "environment": describe_environment(device.type),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "preview": {"file": "clips.jpg", "videos": [int(video) for video in batches[0].videos[:PREVIEW_CLIPS]]},
+        "preview": {"file": "clips.jpg", "videos": preview.videos.tolist()},
     }
 
 
@@ -142,19 +144,23 @@ def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
     return model
 
 
-def _time(model: VideoModel, batch: Batch, experiment: Experiment) -> dict[str, Any]:
+def _time(model: VideoModel, experiment: Experiment, macs: NDArray[np.int64]) -> dict[str, Any]:
+    """Time the point on the first validation clips, whose multiply-adds stand beside the times."""
     timing = experiment.timing
     device, dtype = torch.device(timing.device), getattr(torch, timing.dtype)
-    clips = normalise(batch.clips, device, dtype)
+    clips = normalise(first_clips(experiment, timing.batch).clips, device, dtype)
     model = model.to(device=device, dtype=dtype)
-    return time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips)
+    return {
+        **time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips),
+        "device": describe_device(timing.device),
+        "macs_per_video": float(macs[: len(clips)].mean()),
+    }
 
 
 def write_preview(path: Path, batch: Batch) -> None:
-    """A sheet of the first clips as the model was given them: a row a clip, a column a frame."""
-    clips = batch.clips[:PREVIEW_CLIPS]  # (n, T, H, W, 3)
-    count, frames, height, width, _ = clips.shape
-    sheet = np.ascontiguousarray(clips.transpose(0, 2, 1, 3, 4)).reshape(count * height, frames * width, 3)
+    """A sheet of clips as the model was given them: a row a clip, a column a frame."""
+    count, frames, height, width, _ = batch.clips.shape  # (n, T, H, W, 3)
+    sheet = np.ascontiguousarray(batch.clips.transpose(0, 2, 1, 3, 4)).reshape(count * height, frames * width, 3)
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "JPEG", quality=90, subsampling=0)
     with replacing(path) as file:

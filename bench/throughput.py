@@ -1,7 +1,8 @@
 """Time of the forward: dense, masked and skipped, on real clips, interleaved, raw samples kept.
 
-`offline` is the largest batch asked for, in clips a second; `single_stream` is one clip at a time, in seconds. The
-executions take turns within each round, so that a drift of the machine falls on all of them alike.
+`offline` is a whole batch at once; `single_stream` is one clip after another. The executions take turns within each
+round, so that a drift of the machine falls on all of them alike, and the ratio of two of them within a round is free
+of it.
 """
 
 from __future__ import annotations
@@ -26,25 +27,24 @@ def time_executions(model: VideoModel, clips: Tensor, timing: Timing, *, skips: 
     """Time a model on its device.
 
     Args:
-        clips: (N, T, 3, H, W) real clips, normalised, on the model's device; each is used equally often.
+        clips: (N, T, 3, H, W) real clips, normalised, on the model's device; offline takes all of them, single_stream
+            one a round, in turn.
         skips: whether the executions differ; where not, only "dense" is timed.
 
     Returns:
         For the record: per scenario and execution, raw seconds per forward and their summary.
     """
     executions = EXECUTIONS if skips else EXECUTIONS[:1]
-    batch = min(timing.batch, len(clips))
     before = model.execution
     try:
         scenarios = {
-            "offline": _scenario(model, clips.split(batch)[: max(len(clips) // batch, 1)], executions, timing.rounds),
+            "offline": _scenario(model, [clips], executions, timing.rounds),
             "single_stream": _scenario(model, clips.split(1), executions, timing.rounds),
         }
     finally:
         model.execution = before
     return {
         "unit": "seconds per forward",
-        "device": timing.device,
         "dtype": timing.dtype,
         "layout": "channels_last",
         "part": "model only: clips are on the device, decoded and normalised",

@@ -244,12 +244,15 @@ def _kept(output: Output) -> dict[str, float]:
     return {} if frames is None else {"kept": frames.float().mean().item()}
 
 
-def set_up_torch(threads: int) -> None:
-    """Fixed thread count and deterministic kernels: the same seed gives the same bytes on one machine."""
+def set_up_torch(threads: int, device: torch.device) -> None:
+    """Fixed thread count and deterministic kernels: the same seed gives the same bytes on one machine.
+
+    CUDA has no deterministic kernel for some gradients; there a warning names them.
+    """
     torch.set_num_threads(threads)
     # cuBLAS needs this to be deterministic; it is read when the first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     # Filling every new tensor guards against reading uninitialised memory, which nothing here does, and costs a sixth
     # of a small network's step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

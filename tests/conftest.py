@@ -24,7 +24,7 @@ def small(method: str = "afnet", *, frames: int = 4, **settings: object) -> Expe
         training=Training(batch=4, multipliers="from-scratch"),
         evaluation=Evaluation(),
         timing=Timing(batch=2, rounds=3),
-        runtime=Runtime(threads=1, log_every=1, checkpoint_seconds=0.0, eval_batch=4),
+        runtime=Runtime(threads=1, log_every=1, checkpoint_seconds=0.0),
     )
 
 

@@ -43,10 +43,16 @@ class Dataset:
     order_blind_ceiling: float
 
     def check_frames(self, data: Data, frames: int) -> None:
-        """UserError when a clip has fewer frames than a model wants."""
+        """UserError when a clip does not have more frames than a model wants.
+
+        As many are too few: TSN's validation sampling then repeats the first frame.
+        """
         length = data.settings.length  # type: ignore[attr-defined]
-        if frames > length:
-            raise UserError(f"model.frames is {frames}; a clip of {data.dataset} has {length} frames.")
+        if frames >= length:
+            raise UserError(
+                f"model.frames or evaluation.frames is {frames}; a clip of {data.dataset} has {length} frames, of "
+                f"which at most {length - 1} can be sampled."
+            )
 
     def open(self, data: Data) -> Digits:
         """The clips."""

@@ -10,8 +10,10 @@ frames says nothing of the sign of the direction, and no function of that set ca
 clips, whatever it is. (The frames a model is given are a sample; the samplers of bench.data.sampling are symmetric in
 time to within one frame.)
 
-**The answer key.** `informative` says in which frames the digit is present (a third of them by default, one run at a
-random time), `boxes` where. One frame alone cannot tell the direction, two informative ones can.
+**The answer key.** `informative` says in which frames the digit is present (a third of them by default), `boxes` where.
+The run begins at a random time and, where the clip ends first, goes on at its beginning, so that every frame time is
+informative equally often: no rule that knows only positions finds more than a random one. One frame alone cannot tell
+the direction, two informative ones can.
 
 **Determinism.** Every number comes from the raw 64-bit output of a Philox counter keyed by (seed, split, index), whose
 stream NumPy guarantees, through integer arithmetic: the bytes are the same on every machine and in every worker.
@@ -19,6 +21,7 @@ stream NumPy guarantees, through integer arithmetic: the bytes are the same on e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -105,11 +108,18 @@ class _Draws:
     """Uniform integers from the raw output of a counter-based generator."""
 
     def __init__(self, *key: int) -> None:
-        self._raw = iter(np.random.Philox(key=np.array(key, np.uint64)).random_raw(64).tolist())
+        self._source = np.random.Philox(key=np.array(key, np.uint64))
+        self._raw: Iterator[int] = iter(())
+
+    def _next(self) -> int:
+        for value in self._raw:
+            return value
+        self._raw = iter(self._source.random_raw(64).tolist())
+        return next(self._raw)
 
     def below(self, n: int) -> int:
         """An integer in [0, n); the bias of the modulo is under n / 2**64."""
-        return int(next(self._raw) % n)
+        return self._next() % n
 
     def between(self, low: int, high: int) -> int:
         """An integer in [low, high]."""
@@ -190,9 +200,10 @@ class Digits:
 
     @cached_property
     def _noise(self) -> NDArray[np.int16]:
-        """A pool of noise in [-128, 127] that frames take windows of."""
+        """A pool of noise in [-128, 127] that frames take windows of, repeated so that every window is whole."""
         raw = np.random.Philox(key=np.array([self.seed, 2**32], np.uint64)).random_raw(NOISE_POOL // 8)
-        return raw.astype("<u8").view(np.uint8).astype(np.int16) - 128
+        pool = raw.astype("<u8").view(np.uint8).astype(np.int16) - 128
+        return np.resize(pool, NOISE_POOL + self.size * self.size * 3)
 
     def clip(self, split: str, index: int, times: NDArray[np.int64] | None = None) -> Clip:
         """Clip number `index` of a split at these frame times (all of them by default), in the order given.
@@ -210,8 +221,8 @@ class Digits:
         group, direction = divmod(label, len(DIRECTIONS))
         if direction % 2:
             times = self.length - 1 - times
-        begin = draws.below(self.length - self.present + 1)
-        informative = (times >= begin) & (times < begin + self.present)
+        phase = (times - draws.below(self.length)) % self.length
+        informative = phase < self.present
         frames = self._scene(draws, times)
         for _ in range(draws.below(self.distractors + 1)):
             sprite = self._scrambled[draws.below(len(self._scrambled))]
@@ -220,7 +231,7 @@ class Digits:
         members = self._members[split][group]
         sprite = self._sprites[members[draws.below(len(members))]]
         corners = self._crossing(draws, tuple(DIRECTIONS.values())[direction // 2 * 2]).corners(
-            times[informative] - begin, self._room
+            phase[informative], self._room
         )
         visible = frames[informative]
         _paste(visible, corners, sprite, draws.colour(190, 255))
@@ -263,7 +274,7 @@ class Digits:
         amplitude = draws.between(self.noise // 4, self.noise)
         seat, stride = draws.below(NOISE_POOL), 2 * draws.below(NOISE_POOL) + 1
         window = self.size * self.size * 3
-        offsets = (seat + times * stride) % (NOISE_POOL - window)
+        offsets = (seat + times * stride) % NOISE_POOL
         noise = np.stack([self._noise[o : o + window] for o in offsets.tolist()]) * np.int16(amplitude) >> 7
         frames = noise.reshape(-1, self.size, self.size, 3)
         frames += texture.astype(np.int16).transpose(1, 2, 0)
@@ -273,8 +284,9 @@ class Digits:
 
 def _paste(frames: NDArray[np.int16], corners: NDArray[np.int64], sprite: Bytes, colour: NDArray[np.int16]) -> None:
     """Blend a sprite (side, side) of opacities into frames (T, H, W, 3), at corners (T, 2) as (left, top)."""
-    opacity = sprite.astype(np.int16)[:, :, None] >> 1  # 0..127, so that products stay within 16 bits
+    opacity = sprite.astype(np.int32)[:, :, None]
+    opacity += opacity >> 7  # 0..256: full ink covers; products need more than 16 bits
     side = len(sprite)
     for frame, (left, top) in zip(frames, corners.tolist(), strict=True):
         patch = frame[top : top + side, left : left + side]
-        patch += (colour - patch) * opacity >> 7
+        patch += ((colour - patch) * opacity >> 8).astype(np.int16)

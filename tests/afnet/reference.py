@@ -46,7 +46,7 @@ class Reference:
 
     def bn(self, x: Tensor, name: str) -> Tensor:
         part = {key: self.state[BASE + name + "." + key] for key in ("weight", "bias", "running_mean", "running_var")}
-        mean, var = part["running_mean"].clone(), part["running_var"].clone()
+        mean, var = part["running_mean"].detach().clone(), part["running_var"].detach().clone()
         return functional.batch_norm(x, mean, var, part["weight"], part["bias"], self.training)
 
     def linear(self, x: Tensor, name: str) -> Tensor:

@@ -23,7 +23,9 @@ def make(**changes: object) -> AFNet:
             module.running_mean.uniform_(-0.3, 0.3)  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
             torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-    torch.nn.init.normal_(model.get_parameter("classifier.1.weight"))
+    last = model.classifier[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.normal_(last.weight)
     return model.eval()
 
 

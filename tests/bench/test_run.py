@@ -217,7 +217,7 @@ def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) ->
         training=Training(multipliers="from-scratch"),
         runtime=Runtime(threads=1, log_every=50),
     )
-    set_up_torch(1)
+    set_up_torch(1, torch.device("cpu"))
     model, _ = train(experiment, tmp_path, torch.device("cpu"), lambda *_: None)
     digits = find_dataset("digits-in-motion").open(experiment.data)
     rng = np.random.default_rng(0)
