@@ -1,0 +1,271 @@
+"""The training recipe: learning rates, optimiser, clipping and seeds, each against its definition."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from afnet.contract import Output, Progress, VideoModel
+from bench.experiment import Data, Experiment, Training
+from bench.fields import Checked
+from bench.methods import AFNet, FrameAverage, build_model
+from bench.training import learning_rate, make_model, make_optimiser, set_up_torch, step_seed, train
+from tests.conftest import small
+
+CPU = torch.device("cpu")
+FILLING: Any = torch.utils.deterministic  # its attribute is a property that mypy does not see
+LR, DECAY = 0.1, 0.01
+
+
+class Slope(VideoModel):
+    """Four weights whose gradient is `slope` each, whatever the clips; notes the random number each step draws."""
+
+    def __init__(self, slope: float = 1.0) -> None:
+        super().__init__(frames=4, classes=2)
+        self.slope = slope
+        self.weight = nn.Parameter(torch.ones(4))
+        self.path: list[float] = []
+        self.draws: list[float] = []
+
+    def forward(self, clips: Tensor) -> Output:
+        self.path.append(self.weight[0].item())
+        self.draws.append(torch.rand(()).item())
+        return Output(torch.zeros(len(clips), self.classes))
+
+    def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
+        return self.slope * self.weight.sum()
+
+
+def plain(steps: int, **changes: object) -> Experiment:
+    """SGD without momentum, decay and warm-up, so that a step is its gradient times its rate."""
+    settings = {
+        "batch": 2,
+        "lr": LR,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "warmup": 0.0,
+        "multipliers": "from-scratch",
+    }
+    return replace(
+        small("tsn"),
+        data=Data(train_clips=2 * steps, val_clips=1),
+        training=Training(**{**settings, **changes}),  # type: ignore[arg-type]
+    )
+
+
+def trained(model: VideoModel, experiment: Experiment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train this model instead of the experiment's."""
+    monkeypatch.setattr("bench.training.make_model", lambda experiment: model)
+    train(experiment, folder, CPU, lambda *_: None)
+
+
+# Learning rate --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("step", "factor"), [(0, 0.1), (4, 0.5), (8, 0.9)])
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+def test_warm_up_rises_in_equal_steps(schedule: str, step: int, factor: float) -> None:
+    training = Training(warmup=0.1, schedule=schedule)
+    assert learning_rate(training, Progress(step, 100)) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [(0, 1.0), (25, (1 + math.sqrt(0.5)) / 2), (50, 0.5), (75, (1 - math.sqrt(0.5)) / 2), (99, 2.467198e-4)],
+)
+def test_cosine_falls_from_one_to_zero(step: int, factor: float) -> None:
+    assert learning_rate(Training(warmup=0.0), Progress(step, 100)) == pytest.approx(factor)
+
+
+def test_cosine_goes_on_where_warm_up_ends() -> None:
+    training = Training(warmup=0.1)
+    rates = [learning_rate(training, Progress(step, 100)) for step in range(100)]
+    assert max(rates) == rates[9] == pytest.approx((1 + math.cos(0.09 * math.pi)) / 2)
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+
+
+@pytest.mark.parametrize(("epoch", "factor"), [(0, 1.0), (24, 1.0), (25, 0.1), (44, 0.1), (45, 0.01), (54, 0.01)])
+@pytest.mark.parametrize("steps", [1, 7, 1563])
+def test_steps_are_tenfold_at_epochs_25_and_45_of_55(steps: int, epoch: int, factor: float) -> None:
+    training = Training(warmup=0.0, schedule="steps")
+    assert learning_rate(training, Progress(epoch * steps, 55 * steps)) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+def test_training_walks_at_the_scheduled_rate_and_says_so(
+    schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, experiment = Slope(), plain(10, schedule=schedule, warmup=0.3)
+    trained(model, experiment, tmp_path, monkeypatch)
+    rates = [LR * learning_rate(experiment.training, Progress(step, 10)) for step in range(10)]
+    walked = [
+        before - after for before, after in zip(model.path, [*model.path[1:], model.weight[0].item()], strict=True)
+    ]
+    assert walked == pytest.approx(rates, rel=1e-4)
+    said = [json.loads(line)["lr"] for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert said == pytest.approx(rates)
+
+
+# Optimiser ------------------------------------------------------------------------------------------------------------
+
+
+def published(model: nn.Module, name: str) -> tuple[float, float]:
+    """Multiplier and decay of a parameter: TSM's released code (ops/models.py, get_optim_policies), and navigation."""
+    owner, _, leaf = name.rpartition(".")
+    if "navigation" in owner or ".cells." in owner:
+        return 10.0, DECAY
+    if owner.startswith("classifier"):
+        return (5.0, DECAY) if leaf == "weight" else (10.0, 0.0)
+    if isinstance(model.get_submodule(owner), nn.BatchNorm2d):
+        return 1.0, 0.0
+    return (1.0, DECAY) if leaf == "weight" else (2.0, 0.0)
+
+
+def from_scratch(model: nn.Module, name: str) -> tuple[float, float]:
+    """Navigation faster, everything else alike; decay as published."""
+    multiplier, decay = published(model, name)
+    return (multiplier if "navigation" in name or ".cells." in name else 1.0), decay
+
+
+RECIPES = {"published": published, "from-scratch": from_scratch}
+NETWORKS: dict[str, tuple[str, str, Checked]] = {
+    "TSN": ("tsn", "tiny", FrameAverage()),
+    "TSM": ("tsm", "tiny", FrameAverage()),
+    "AFNet": ("afnet", "tiny", AFNet()),
+    "AFNet with cells": ("afnet", "tiny", AFNet(spatial="1-2")),
+    "AFNet on MobileNetV3": ("afnet", "mobilenetv3", AFNet()),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_parameter_has_the_rate_and_the_decay_of_its_kind(network: str, recipe: str) -> None:
+    method, backbone, settings = NETWORKS[network]
+    model = build_model(method, backbone=backbone, frames=4, classes=3, settings=settings)
+    optimiser = make_optimiser(model, Training(lr=LR, weight_decay=DECAY, multipliers=recipe))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = [
+        (names[id(parameter)], (group["peak"] / LR, group["weight_decay"]))
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    ]
+    assert len(found) == len(names)
+    for name, (multiplier, decay) in found:
+        assert (multiplier, decay) == (pytest.approx(RECIPES[recipe](model, name)[0]), RECIPES[recipe](model, name)[1])
+
+
+def test_multipliers_scale_the_steps_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Classified(Slope):
+        def parameter_groups(self) -> list[dict[str, object]]:
+            return [{"params": [self.weight], "kind": "classifier weight", "decay": True}]
+
+    model = Classified()
+    trained(model, plain(2, schedule="steps", multipliers="published"), tmp_path, monkeypatch)
+    # The rate is tenfold lower from step 25/55 on.
+    assert model.weight.tolist() == pytest.approx([1 - 5 * LR * (1 + 0.1)] * 4)
+
+
+def test_momentum_is_nesterovs() -> None:
+    model = Slope()
+    optimiser = make_optimiser(model, Training(lr=LR, momentum=0.9, weight_decay=0.0))
+    for _ in range(2):
+        model.weight.grad = torch.ones(4)
+        optimiser.step()
+    # v1 = 1, v2 = 0.9 * 1 + 1; a step is the gradient + 0.9 * v.
+    assert model.weight.tolist() == pytest.approx([1 - LR * ((1 + 0.9 * 1) + (1 + 0.9 * 1.9))] * 4)
+
+
+def test_decay_shrinks_a_weight_without_gradient() -> None:
+    model = Slope()
+    optimiser = make_optimiser(model, Training(lr=LR, momentum=0.0, weight_decay=DECAY))
+    model.weight.grad = torch.zeros(4)
+    optimiser.step()
+    assert model.weight.tolist() == pytest.approx([1 - LR * DECAY] * 4)
+
+
+# Clipping -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("slope", "moved"), [(1e6, 20.0), (-1e6, 20.0), (9.0, 18.0)])
+def test_a_step_is_no_longer_than_the_rate_times_the_clip_norm(
+    slope: float, moved: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The norm of four equal slopes is twice one of them."""
+    model = Slope(slope)
+    trained(model, plain(1, clip_norm=20.0), tmp_path, monkeypatch)
+    assert (model.weight - 1).norm().item() == pytest.approx(LR * moved, rel=1e-4)
+
+
+# Seeds ----------------------------------------------------------------------------------------------------------------
+
+
+def test_no_two_steps_or_seeds_share_a_seed() -> None:
+    seeds = [step_seed(seed, step) for seed in range(20) for step in range(-1, 50)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_each_step_draws_its_own_numbers_and_again_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    for run, seed in enumerate((0, 0, 1)):
+        (tmp_path / str(run)).mkdir()
+        model = Slope()
+        torch.rand(run)  # what was drawn before a training is of no account
+        trained(model, plain(5, seed=seed), tmp_path / str(run), monkeypatch)
+        drawn.append(model.draws)
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0], *drawn[2]}) == 10
+
+
+def test_weights_start_the_same_for_the_same_seed_alone() -> None:
+    experiment = small("tsn")
+    other_seed = replace(experiment, training=replace(experiment.training, seed=1))
+    first, again, other = (make_model(one) for one in (experiment, experiment, other_seed))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+# Torch ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def careless_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Torch with every setting the other way, put back as it was afterwards."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warns, fills = (
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        FILLING.fill_uninitialized_memory,
+    )
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(False)
+    FILLING.fill_uninitialized_memory = True
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+    FILLING.fill_uninitialized_memory = fills
+
+
+@pytest.mark.usefixtures("careless_torch")
+def test_torch_is_deterministic_without_filling_new_tensors() -> None:
+    set_up_torch(1, CPU)
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not FILLING.fill_uninitialized_memory
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.usefixtures("careless_torch")
+def test_cuda_warns_where_it_has_no_deterministic_kernel() -> None:
+    set_up_torch(1, torch.device("cuda"))
+    assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
