@@ -50,8 +50,8 @@ class Dataset:
         length = data.settings.length  # type: ignore[attr-defined]
         if frames >= length:
             raise UserError(
-                f"model.frames or evaluation.frames is {frames}; a clip of {data.dataset} has {length} frames, of which "
-                f"at most {length - 1} can be sampled."
+                f"model.frames or evaluation.frames is {frames}; a clip of {data.dataset} has {length} frames, of "
+                f"which at most {length - 1} can be sampled."
             )
 
     def open(self, data: Data) -> Digits:

@@ -37,7 +37,7 @@ class Reference:
         logits = logits.view(len(clips), self.frames, -1).mean(1)
         return logits, torch.stack([mask.view(len(clips), self.frames) > 0.5 for mask in self.masks])
 
-    # Pieces ------------------------------------------------------------------------------------------------------------
+    # Pieces -----------------------------------------------------------------------------------------------------------
 
     def conv(self, x: Tensor, name: str, *, stride: int = 1, groups: int = 1) -> Tensor:
         weight = self.state[BASE + name + ".weight"]
@@ -82,7 +82,7 @@ class Reference:
         weight = torch.sigmoid(self.linear(weight, name + ".fc.2"))[:, :, None, None]
         return weight * ample + (1 - weight) * focal
 
-    # ResNet ------------------------------------------------------------------------------------------------------------
+    # ResNet -----------------------------------------------------------------------------------------------------------
 
     def resnet(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn(self.conv(x, "conv1", stride=2), "bn1"))
@@ -124,7 +124,7 @@ class Reference:
         x = self.bn(self.conv(x, name + ".conv3", groups=groups), name + ".bn3") + shortcut
         return functional.relu(x) if relu else x
 
-    # MobileNetV3 -------------------------------------------------------------------------------------------------------
+    # MobileNetV3 ------------------------------------------------------------------------------------------------------
 
     def mobilenet(self, x: Tensor) -> Tensor:
         x = functional.hardswish(self.bn(self.conv(x, "conv", stride=2), "bn"))

@@ -161,7 +161,7 @@ def test_trunk_of_an_imagenet_checkpoint_leaves_navigation_and_classifier() -> N
     assert {name for name in after if "navigation" in name or "classifier" in name} - {
         name for name in after if "num_batches" in name
     } <= kept
-    with pytest.raises(CheckpointError, match="left over: module.base_model.extra"):
+    with pytest.raises(CheckpointError, match=r"left over: module\.base_model\.extra"):
         afnet.load_trunk(model, {**state, "module.extra": torch.zeros(1)})
 
 
