@@ -190,7 +190,7 @@ def _focal_bottleneck(inputs: int, outputs: int, frames: int, *, relu: bool, spa
 
 
 @dataclass(frozen=True)
-class _Inverted:
+class Inverted:
     """kernel, expansion of the block's own input width, channels out, squeeze-excite, h-swish, stride."""
 
     kernel: int
@@ -213,30 +213,30 @@ class _Inverted:
         )
 
 
-_STEM_WIDTH = 16
-_HEAD = (
-    _Inverted(3, 1, 16, False, False, 1),
-    _Inverted(3, 4, 24, False, False, 2),
-    _Inverted(3, 3, 24, False, False, 2),
+STEM_WIDTH = 16
+HEAD = (
+    Inverted(3, 1, 16, False, False, 1),
+    Inverted(3, 4, 24, False, False, 2),
+    Inverted(3, 3, 24, False, False, 2),
 )
 # Pairs (the ample block's; the focal one is the same without stride), then the fusion block.
-_STAGES = (
-    ((_Inverted(5, 3, 40, True, False, 2), _Inverted(5, 3, 40, True, False, 1)), _Inverted(5, 3, 40, True, False, 2)),
+MODULES = (
+    ((Inverted(5, 3, 40, True, False, 2), Inverted(5, 3, 40, True, False, 1)), Inverted(5, 3, 40, True, False, 2)),
     (
         (
-            _Inverted(3, 6, 80, False, True, 2),
-            _Inverted(3, 2.5, 80, False, True, 1),
-            _Inverted(3, 2.3, 80, False, True, 1),
+            Inverted(3, 6, 80, False, True, 2),
+            Inverted(3, 2.5, 80, False, True, 1),
+            Inverted(3, 2.3, 80, False, True, 1),
         ),
-        _Inverted(3, 2.3, 80, False, True, 1),
+        Inverted(3, 2.3, 80, False, True, 1),
     ),
 )
-_TAIL = (
-    *(_Inverted(3, 6, 112, True, True, 1),) * 2,
-    _Inverted(5, 6, 160, True, True, 2),
-    *(_Inverted(5, 6, 160, True, True, 1),) * 2,
+TAIL = (
+    *(Inverted(3, 6, 112, True, True, 1),) * 2,
+    Inverted(5, 6, 160, True, True, 2),
+    *(Inverted(5, 6, 160, True, True, 1),) * 2,
 )
-_LAST, _HIDDEN = 960, 1280
+LAST, HIDDEN = 960, 1280
 
 
 def _build_mobilenet(frames: int, classes: int, dropout: float, ratio: float, design: Design) -> Parts:
@@ -249,37 +249,35 @@ def _build_mobilenet(frames: int, classes: int, dropout: float, ratio: float, de
             f"{getattr(published, changed[0])!r}, the only one it is defined for (its squeeze-excites see whole "
             "frames, its widths are a table, its blocks always shift)"
         )
-    width = _STEM_WIDTH
+    width = STEM_WIDTH
     stem: list[nn.Module] = [
         nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.Hardswish(inplace=True),
     ]
-    for spec in _HEAD:
+    for spec in HEAD:
         stem.append(_inverted(spec, width, frames))
         width = spec.outputs
     stages = []
-    for pairs, last in _STAGES:
+    for pairs, last in MODULES:
         stages.append(_mobilenet_module(width, pairs, last, frames, ratio, design))
         width = last.outputs
     tail: list[nn.Module] = []
-    for spec in _TAIL:
+    for spec in TAIL:
         tail.append(_inverted(spec, width, frames))
         width = spec.outputs
-    tail += [nn.Conv2d(width, _LAST, 1, bias=False), nn.BatchNorm2d(_LAST), nn.Hardswish(inplace=True)]
-    classifier = nn.Sequential(
-        nn.Linear(_LAST, _HIDDEN), nn.Hardswish(), nn.Dropout(dropout), nn.Linear(_HIDDEN, classes)
-    )
+    tail += [nn.Conv2d(width, LAST, 1, bias=False), nn.BatchNorm2d(LAST), nn.Hardswish(inplace=True)]
+    classifier = nn.Sequential(nn.Linear(LAST, HIDDEN), nn.Hardswish(), nn.Dropout(dropout), nn.Linear(HIDDEN, classes))
     return Parts(nn.Sequential(*stem), stages, nn.Sequential(*tail), classifier)
 
 
-def _inverted(spec: _Inverted, inputs: int, frames: int) -> Block:
+def _inverted(spec: Inverted, inputs: int, frames: int) -> Block:
     shortcut = nn.Sequential() if spec.stride == 1 and inputs == spec.outputs else None
     return Block(spec.residual(inputs), shortcut, frames=frames, relu=False)
 
 
 def _mobilenet_module(
-    inputs: int, pairs: tuple[_Inverted, ...], last: _Inverted, frames: int, ratio: float, design: Design
+    inputs: int, pairs: tuple[Inverted, ...], last: Inverted, frames: int, ratio: float, design: Design
 ) -> AFModule:
     ample, focal, widths = [], [], []
     width = inputs

@@ -44,7 +44,7 @@ class Decision:
 
 
 class FusionGate(nn.Module):
-    """a = sigmoid(W2 relu(W1 pool(ample + focal))); out = a * ample + (1 - a) * focal (paper, equation 5)."""
+    """a = sigmoid(W2 relu(W1 pool(ample + focal))); out = a * ample + (1 - a) * focal (paper, equation 8)."""
 
     def __init__(self, channels: int, *, reduction: int = 16, bias: bool = False) -> None:
         super().__init__()

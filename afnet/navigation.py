@@ -15,7 +15,7 @@ CERTAIN = 1e4
 
 
 class Navigation(nn.Module):
-    """Scores of dropping and keeping each frame (paper, section 3.2).
+    """Scores of dropping and keeping each frame (paper, equations 2 and 3).
 
     Global average pool -> 1x1 convolution to 2 channels, batch-norm, ReLU -> `score`, with bias that starts at keep.
 
@@ -91,7 +91,7 @@ class FixedNavigation(nn.Module):
 
 
 def decide(logits: Tensor, *, noise: bool, temperature: float, hard: bool = True) -> Tensor:
-    """(Gumbel-)softmax over the last axis of (..., 2) logits of (drop, keep).
+    """(Gumbel-)softmax over the last axis of (..., 2) logits of (drop, keep) (paper, equations 4 to 6).
 
     Hard, the result is exactly 0 or 1, 1 for keep, and has the soft sample's gradient (straight-through); temperature
     changes that gradient only. Without noise this is the argmax, a tie dropping. Soft, it is the weight itself.

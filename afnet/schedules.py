@@ -1,4 +1,4 @@
-"""AFNet's losses on the kept ratio and its schedules (paper, section 3.3; epochs from the released recipe)."""
+"""AFNet's losses on the kept ratio and its schedules; epochs from the released recipe."""
 
 from __future__ import annotations
 

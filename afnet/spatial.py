@@ -1,6 +1,6 @@
 """Spatial redundancy reduction: which cells of a kept frame the focal branch computes.
 
-The paper extends its selection to space and shows a 7x7 grid of cells on each kept frame (section 3.4), but released no
+The paper extends its selection to space and shows a 7x7 grid of cells on each kept frame, but released no
 code for it; this is this project's own version in that spirit. The nearest published relative is SAR, whose cell scores
 are made the same way: a 3x3 convolution on cheap features, an average over each cell, two logits, hard Gumbel-softmax.
 

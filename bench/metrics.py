@@ -78,6 +78,17 @@ def _recall(samples: Samples) -> float | None:
     return None if per_block is None else float(np.mean(per_block))
 
 
+def _recall_by_position(samples: Samples) -> float | None:
+    if samples.kept is None or not samples.informative.any():
+        return None
+    prior = np.sort(samples.informative.mean(axis=0))[::-1]  # (T,) how often each position is informative, best first
+    recalls = []
+    for kept in samples.kept.mean(axis=(0, 2)) * len(prior):  # frames a video that the block keeps
+        shares = np.clip(kept - np.arange(len(prior)), 0, 1)  # all of the best positions, a part of the last one
+        recalls.append(float((prior * shares).sum() / prior.sum()))
+    return float(np.mean(recalls))
+
+
 def _precision(samples: Samples) -> float | None:
     if samples.kept is None or not samples.kept.any():
         return None
@@ -101,6 +112,11 @@ METRICS: dict[str, Metric] = {
         _recall,
     ),
     "recall_per_block": Metric("the same for each block", "share", _recall_per_block),
+    "recall_by_position": Metric(
+        "recall of the best rule that knows the positions of frames alone, at the same kept ratio in every block",
+        "share",
+        _recall_by_position,
+    ),
     "precision": Metric(
         "share of kept (block, frame) pairs whose frame is informative; a random selection has the informative share",
         "share",

@@ -82,7 +82,7 @@ def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *,
         axes.set_ylabel("top-1 accuracy (%)")
         axes.set_ylim(max(0.0, table["top1"].min() - 8), 101.5)
         axes.margins(x=0.12)
-        axes.legend(loc="best", frameon=True, fontsize=8)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
         sns.despine(figure)
     return figure
 

@@ -61,15 +61,20 @@ def _selection(table: pd.DataFrame) -> str:
     rows = table[table["recall"].notna() & (table["ratio"] < 1)]
     if rows.empty:
         return ""
-    parts = _each(rows, "{recall:.2f} where a random selection has {kept_ratio:.2f} ({method} {point})")
-    return f"What navigation keeps: its recall of the informative frames is {parts}."
+    parts = _each(rows, "{recall:.2f} against {kept_ratio:.2f} and {recall_by_position:.2f} ({method} {point})")
+    return (
+        "What navigation keeps: its recall of the informative frames, against that of a random selection of as many "
+        f"frames and of the best rule that knows their positions alone, is {parts}."
+    )
 
 
 def _saving(table: pd.DataFrame) -> str:
     rows = table[table["saving_realised"].notna()]
     if rows.empty:
         return ""
-    parts = _each(rows, "{saving_realised:.2f} ({method} {point})")
+    parts = _each(rows, "{saving_realised:.2f} [{saving_low:.2f}, {saving_high:.2f}] ({method} {point})")
+    none = int(((rows["saving_low"] <= 0) & (rows["saving_high"] >= 0)).sum())
     noisy = int(rows["noisy"].sum())
-    caveat = f" {noisy} of these {len(rows)} timings are marked noisy." if noisy else ""
-    return f"Saving realised, time saved per multiply-add saved (1 is perfect): {parts}.{caveat}"
+    caveat = f" {none} of these {len(rows)} cannot be told from no saving." if none else ""
+    caveat += f" {noisy} of the timings are marked noisy." if noisy else ""
+    return f"Saving realised, time saved per multiply-add saved (1 is perfect), with 95% intervals: {parts}.{caveat}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.errors import UserError, unknown
@@ -103,6 +104,7 @@ def _row(result: Result) -> dict[str, Any]:
         "gflops_dense": result.values["macs"]["dense"] / 1e9,
         "kept_ratio": metrics.get("kept_ratio"),
         "recall": metrics.get("recall"),
+        "recall_by_position": metrics.get("recall_by_position"),
         "precision": metrics.get("precision"),
         "training_id": result.values["training_id"],
         "experiment_id": result.values["experiment_id"],
@@ -129,13 +131,21 @@ def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:
         "clips_per_second_high": timed["batch"] / low,
         "latency_p90_ms": single[used]["p90"] * 1e3,
         "noisy": timed["noisy"],
-        "saving_realised": saving_realised(offline, row["gflops_dense"], row["gflops"]),
-        "device": result.values["environment"]["device"]["name"],
+        **saving_realised(offline, row["gflops_dense"], result.values["timing"]["macs_per_video"] / 1e9),
+        "device": result.values["timing"]["device"]["name"],
     }
 
 
-def saving_realised(offline: dict[str, Any], dense_macs: float, macs: float) -> float | None:
-    """(time dense / time skipped - 1) / (MACs dense / MACs skipped - 1); None where less than 1% is saved."""
+def saving_realised(offline: dict[str, Any], dense_macs: float, macs: float) -> dict[str, float | None]:
+    """(time dense / time skipped - 1) / (MACs dense / MACs skipped - 1), with a 95% interval.
+
+    The ratio of times is the median over rounds, within which the executions took turns; the interval is a bootstrap
+    over rounds, with a fixed seed. All None where less than 1% is saved.
+    """
     if "skipped" not in offline or dense_macs / macs < 1.01:
-        return None
-    return float((offline["dense"]["median"] / offline["skipped"]["median"] - 1) / (dense_macs / macs - 1))
+        return {"saving_realised": None, "saving_low": None, "saving_high": None}
+    ratios = np.array(offline["dense"]["samples"]) / np.array(offline["skipped"]["samples"])
+    draws = np.random.default_rng(0).choice(ratios, size=(2000, len(ratios)))
+    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
+    value, low, high = ((ratio - 1) / (dense_macs / macs - 1) for ratio in (np.median(ratios), low, high))
+    return {"saving_realised": float(value), "saving_low": float(low), "saving_high": float(high)}

@@ -34,7 +34,10 @@ COLUMNS = (
     Column("clips_per_second", "Clips/s offline", 1),
     Column("latency_p90_ms", "Latency p90 (ms)", 2),
     Column("saving_realised", "Saving realised", 2),
+    Column("saving_low", "from (95%)", 2),
+    Column("saving_high", "to", 2),
     Column("recall", "Recall of informative frames", 3),
+    Column("recall_by_position", "by position alone", 3),
     Column("precision", "Precision", 3),
 )
 MISSING = "-"

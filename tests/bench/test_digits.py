@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from bench.data.digits import CLASSES, DIRECTIONS, VAL_DIGITS, Clip, Digits, load_glyphs
 
 # Of clips 0..3 of each split with default settings; the bytes must be these on every machine.
-GOLDEN = "d6837448cca679c1a1be44ca09152a9a0e45a1505e21f1101aeebb6b49798460"
+GOLDEN = "984fd7d1221ec52dee25501c118709e7eac24a4783e527ffd1ec1abfdf055bb2"
 
 
 def digest(_: int = 0) -> str:
@@ -52,19 +52,12 @@ def test_a_subset_of_frames_is_the_same_frames() -> None:
     assert np.array_equal(part.boxes, whole.boxes[[40, 3, 17]])
 
 
-def test_a_third_of_the_frames_is_informative_in_one_run_that_may_pass_the_end() -> None:
+def test_a_third_of_the_frames_is_informative_in_one_run() -> None:
     digits = Digits()
     for index in range(20):
         informative = digits.clip("train", index).informative
         assert informative.sum() == 16
-        assert (informative != np.roll(informative, 1)).sum() == 2
-
-
-def test_every_frame_time_is_informative_equally_often() -> None:
-    digits = Digits()
-    counts = sum(digits.clip("train", i).informative.astype(int) for i in range(600))
-    # 200 expected of each; the times of one clip depend on each other, those of different clips do not.
-    assert np.abs(counts - 200).max() < 5 * (200 * (1 - 1 / 3)) ** 0.5
+        assert np.abs(np.diff(informative.astype(int))).sum() <= 2
 
 
 @pytest.mark.parametrize(
@@ -119,9 +112,7 @@ def test_the_digit_moves_the_way_its_label_says() -> None:
     for index in range(60):
         clip = digits.clip("train", index)
         x, y = headings[clip.label % len(headings)]
-        ends = np.flatnonzero(clip.informative & ~np.roll(clip.informative, 1))[0]
-        in_order = np.roll(clip.informative, -ends), np.roll(clip.boxes, -ends, axis=0)
-        first, last = in_order[1][in_order[0]][[0, -1], :2]
+        first, last = clip.boxes[clip.informative][[0, -1], :2]
         moved = (last - first) * np.array([x, y])
         assert (moved[np.array([x, y]) != 0] > digits.size // 5).all()
         seen.add(clip.label)

@@ -33,10 +33,12 @@ SAMPLES = Samples(
     macs=np.array([10, 20, 30, 60]),
     times=np.tile(np.arange(3), (4, 1)),
     kept=frames("110 100", "000 010", "111 000", "001 000"),
-    informative=frames("110", "011", "010", "000").squeeze(1),
+    informative=frames("110", "011", "010", "100").squeeze(1),
 )
 
-# Block 1 keeps 6 of 12 frames and 3 of the 5 informative ones; block 2 keeps 2 of 12 and 2 of 5.
+# Block 1 keeps 6 of 12 frames and 3 of the 6 informative ones; block 2 keeps 2 of 12 and 2 of 6. The three positions
+# are informative in 2, 3 and 1 videos: keeping 1.5 frames a video, as block 1 does, by position alone finds 3 + 2 / 2
+# of 6; keeping 0.5, as block 2 does, finds 3 / 2 of 6.
 BY_HAND = {
     "top1": 100 * 1 / 4,
     "top5": 100 * 2 / 4,
@@ -44,10 +46,11 @@ BY_HAND = {
     "macs_std": ((400 + 100 + 0 + 900) / 4) ** 0.5,
     "kept_ratio": 8 / 24,
     "kept_ratio_per_block": [6 / 12, 2 / 12],
-    "recall": 5 / 10,
-    "recall_per_block": [3 / 5, 2 / 5],
+    "recall": 5 / 12,
+    "recall_per_block": [3 / 6, 2 / 6],
+    "recall_by_position": (4 / 6 + 1.5 / 6) / 2,
     "precision": 5 / 8,
-    "informative_share": 5 / 12,
+    "informative_share": 6 / 12,
 }
 
 
@@ -82,7 +85,7 @@ def test_where_nothing_is_kept_nothing_is_found_and_precision_does_not_apply() -
     assert SAMPLES.kept is not None
     values = compute_metrics(replace(SAMPLES, kept=np.zeros_like(SAMPLES.kept)))
     assert (values["kept_ratio"], values["kept_ratio_per_block"]) == (0.0, [0.0, 0.0])
-    assert (values["recall"], values["recall_per_block"]) == (0.0, [0.0, 0.0])
+    assert (values["recall"], values["recall_per_block"], values["recall_by_position"]) == (0.0, [0.0, 0.0], 0.0)
     assert "precision" not in values
 
 
@@ -91,13 +94,14 @@ def test_where_everything_is_kept_precision_is_the_informative_share() -> None:
     values = compute_metrics(replace(SAMPLES, kept=np.ones_like(SAMPLES.kept)))
     assert (values["kept_ratio"], values["kept_ratio_per_block"]) == (1.0, [1.0, 1.0])
     assert (values["recall"], values["recall_per_block"]) == (1.0, [1.0, 1.0])
-    assert values["precision"] == values["informative_share"] == pytest.approx(5 / 12)
+    assert values["precision"] == values["informative_share"] == 6 / 12
+    assert values["recall_by_position"] == 1.0
 
 
 def test_where_no_frame_is_informative_recall_does_not_apply() -> None:
     values = compute_metrics(replace(SAMPLES, informative=np.zeros_like(SAMPLES.informative)))
     assert (values["precision"], values["informative_share"]) == (0.0, 0.0)
-    assert "recall" not in values and "recall_per_block" not in values
+    assert not {"recall", "recall_per_block", "recall_by_position"} & set(values)
 
 
 def test_a_method_that_skips_nothing_has_no_metric_of_skipping() -> None:

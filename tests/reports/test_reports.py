@@ -116,11 +116,21 @@ def test_pareto_keeps_what_nothing_beats() -> None:
 
 
 def test_saving_realised_is_perfect_when_time_follows_the_multiply_adds() -> None:
-    timed = {"dense": {"median": 2.0}, "skipped": {"median": 1.0}}
-    assert saving_realised(timed, 4.0, 2.0) == pytest.approx(1.0)
-    assert saving_realised(timed, 4.0, 1.0) == pytest.approx(1 / 3)
-    assert saving_realised(timed, 4.0, 4.0) is None
-    assert saving_realised({"dense": {"median": 2.0}}, 4.0, 2.0) is None
+    timed = {"dense": {"samples": [2.0] * 5}, "skipped": {"samples": [1.0] * 5}}
+    names = ("saving_realised", "saving_low", "saving_high")
+    assert saving_realised(timed, 4.0, 2.0) == dict.fromkeys(names, pytest.approx(1.0))
+    assert saving_realised(timed, 4.0, 1.0) == dict.fromkeys(names, pytest.approx(1 / 3))
+    assert saving_realised(timed, 4.0, 4.0) == dict.fromkeys(names)
+    assert saving_realised({"dense": {"samples": [2.0]}}, 4.0, 2.0) == dict.fromkeys(names)
+
+
+def test_a_drift_of_the_machine_leaves_the_saving_alone() -> None:
+    drift = [1.0, 1.5, 3.0, 2.0, 1.2]
+    timed = {"dense": {"samples": [2 * d for d in drift]}, "skipped": {"samples": drift}}
+    assert saving_realised(timed, 4.0, 2.0)["saving_low"] == pytest.approx(1.0)
+    timed["skipped"]["samples"] = [1.0, 2.0, 4.0, 3.0, 1.5]
+    values = saving_realised(timed, 4.0, 2.0)
+    assert values["saving_low"] < values["saving_realised"] < values["saving_high"]  # type: ignore[operator]
 
 
 def test_names_with_specials_are_escaped() -> None:
