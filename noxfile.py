@@ -7,6 +7,7 @@ when pyproject.toml, constraints.txt or the Python changes.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -62,3 +63,15 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "format", "--check", ".")
     run(session, "ruff", "check", ".")
     run(session, "mypy")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Equality and time of every execution on this machine's GPU into results/; on the CPU, small, where there is none.
+
+    Runs in the Python that runs nox where that has torch, since a GPU machine's torch is its own.
+    """
+    if importlib.util.find_spec("torch"):
+        session.run(sys.executable, "-m", "bench.gpu", *session.posargs, external=True)
+    else:
+        run(session, "python", "-m", "bench.gpu", *session.posargs)

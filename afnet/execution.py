@@ -8,12 +8,19 @@ import torch
 from torch import Tensor, nn
 
 
-def kept_rows(keep: Tensor) -> list[Tensor]:
+def kept_rows(keep: Tensor, buckets: int = 0) -> list[Tensor]:
     """Indices of the kept frames of several blocks: (blocks, N*T) bool -> one (k,) int64 tensor a block.
 
     How many are kept decides the shapes of what follows, so the host must know: one synchronisation for all blocks.
+
+    Args:
+        buckets: when not 0, k is rounded up to one of this many sizes by repeating the last kept row, so that a library
+            that chooses an algorithm for each shape chooses a few times only. The repeated rows are computed.
     """
     rows = [row.nonzero().squeeze(1) for row in keep.cpu()]
+    if buckets:
+        size = -(-keep.shape[1] // buckets)
+        rows = [torch.cat([row, row[-1:].expand(-len(row) % size)]) for row in rows]
     return [row.to(keep.device, non_blocking=True) for row in rows]
 
 
@@ -38,11 +45,9 @@ def run_skipped(
         function: maps (k, C, H, W) to (k, D, H', W'), row by row.
         rows: (k, C, H, W), its input.
         base: (B, D, H', W'), the shortcut.
-        kept: (k,) int64, where the rows belong.
+        kept: (k,) int64, where the rows belong; equal indices have equal rows.
         response: (1, D, H', W'), function of an all-zero row.
     """
-    if len(kept) == len(base):
-        return function(rows).add_(base)
     out = base + response
     if len(kept):
         out.index_copy_(0, kept, function(rows).add_(base.index_select(0, kept)))
@@ -62,8 +67,9 @@ class ZeroResponse:
 
     def __call__(self, function: nn.Module, like: Tensor) -> Tensor:
         """The response (1, D, H', W') to one all-zero row shaped as the rows of like (B, C, H, W)."""
-        key = (like.shape[1:], like.dtype, like.device, *_state_of(function))
-        if self._response is None or key != self._key:
+        state = _state_of(function)
+        key = (like.shape[1:], like.dtype, like.device, state)
+        if self._response is None or state is None or key != self._key:
             with torch.no_grad():
                 zero = torch.zeros_like(like[:1])
                 self._response = function(zero)
@@ -71,7 +77,12 @@ class ZeroResponse:
         return self._response
 
 
-def _state_of(function: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Identity and in-place version of every tensor of a module: changes when the weights do."""
+def _state_of(function: nn.Module) -> tuple[tuple[int, int], ...] | None:
+    """Identity and in-place version of every tensor of a module: changes when the weights do.
+
+    None where that cannot be told: tensors made in inference mode have no version.
+    """
     tensors = [*function.parameters(), *function.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

@@ -118,9 +118,9 @@ class AFModule(nn.Module):
             x = block(x)
         return x, decisions
 
-    def care(self, x: Tensor, decisions: Sequence[Decision], execution: Execution) -> Tensor:
-        """The focal branch: (N*T, C, H, W) -> (N*T, D, H, W)."""
-        rows = _rows(decisions) if execution == "skipped" else [None] * len(decisions)
+    def care(self, x: Tensor, decisions: Sequence[Decision], execution: Execution, buckets: int = 0) -> Tensor:
+        """The focal branch: (N*T, C, H, W) -> (N*T, D, H, W); buckets as in kept_rows."""
+        rows = _rows(decisions, buckets) if execution == "skipped" else [None] * len(decisions)
         for block, decision, kept in zip(self.focal, decisions, rows, strict=True):
             if execution == "dense":
                 x = block(x)
@@ -147,11 +147,11 @@ class AFModule(nn.Module):
         return self.fusion(functional.relu(fused) if self.relu else fused)
 
 
-def _rows(decisions: Sequence[Decision]) -> list[Tensor]:
+def _rows(decisions: Sequence[Decision], buckets: int) -> list[Tensor]:
     """The kept rows of each decision, asking the device at most once for all."""
     known = [decision.rows for decision in decisions]
     asked = [decision.frames.flatten() > 0.5 for decision in decisions if decision.rows is None]
-    answers = iter(kept_rows(torch.stack(asked)) if asked else [])
+    answers = iter(kept_rows(torch.stack(asked), buckets) if asked else [])
     return [next(answers) if rows is None else rows for rows in known]
 
 

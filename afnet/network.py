@@ -101,6 +101,8 @@ class AFNet(VideoModel):
         temperature: of the straight-through gradient.
         budget: frames of each video that every focal block computes in evaluation, those navigation prefers most, in
             place of navigation's own number; None leaves the number to navigation. Shapes are then static.
+        buckets: sizes that the number of kept frames is rounded up to when skipping, 0 for none (see
+            afnet.execution.kept_rows).
         forced_cells: (blocks, N, T, grid, grid) bool that replaces the cells' decisions, as `forced` the frames'.
 
     Raises:
@@ -122,6 +124,7 @@ class AFNet(VideoModel):
         self.gumbel_noise = True
         self.temperature = 1.0
         self.budget: int | None = None
+        self.buckets = 0
         self.forced_cells: Tensor | None = None
         parts = build(
             backbone, frames=frames, classes=classes, dropout=dropout, ratio=self.recipe.ratio, design=self.design
@@ -186,7 +189,7 @@ class AFNet(VideoModel):
             assert isinstance(stage, AFModule)
             ample, made = stage.look(x, _Decider(self, execution, len(decisions)))
             decisions += made
-            x = stage.fuse(ample, stage.care(x, made, execution))
+            x = stage.fuse(ample, stage.care(x, made, execution, self.buckets))
         features = self.tail(x).mean(dim=(2, 3))  # (N*T, C)
         logits = average_frames(self.classifier(features), self.frames)
         if not decisions:

@@ -111,6 +111,20 @@ def test_budget_keeps_the_frames_navigation_prefers_and_skipped_equals_masked() 
     assert frames is not None and torch.equal(frames[0].int().argmax(dim=1), margin.argmax(dim=1))
 
 
+@pytest.mark.parametrize("buckets", [1, 2, 3, 8])
+def test_buckets_change_shapes_and_nothing_else(buckets: int) -> None:
+    model, x = make(keep_bias=1.2), clips(3)
+    expected = logits(model, x, "skipped")
+    model.buckets = buckets
+    sizes = []
+    for block in model.focal_blocks.values():
+        block.residual.register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
+    logits(model, x, "skipped")  # fills the responses to zero again, of one row each
+    sizes.clear()
+    torch.testing.assert_close(logits(model, x, "skipped"), expected, atol=1e-5, rtol=1e-5)
+    assert sizes and all(size % -(-3 * FRAMES // buckets) == 0 or size == 3 * FRAMES for size in sizes)
+
+
 @pytest.mark.parametrize("budget", [-1, FRAMES + 1, 1.5])
 def test_a_budget_that_cannot_be_is_refused(budget: object) -> None:
     model = make()

@@ -94,6 +94,19 @@ def test_response_to_zero_follows_the_weights() -> None:
     torch.testing.assert_close(after, logits(model, x, "masked"), atol=1e-4, rtol=1e-4)
 
 
+def test_response_to_zero_of_weights_made_in_inference_mode_follows_them_too() -> None:
+    with torch.inference_mode():
+        model, x = make(), clips()
+        model.forced = torch.zeros(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool)
+        before = model(x).logits
+        model.focal_blocks["stages.0.focal.0"].residual.get_parameter("bn3.bias").add_(1.0)
+        model.execution = "skipped"
+        after = model(x).logits
+        model.execution = "masked"
+        torch.testing.assert_close(after, model(x).logits, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(before, after)
+
+
 def test_selection_is_deterministic_in_evaluation_and_has_the_shape_of_the_contract() -> None:
     model, x = make(keep_bias=1.0), clips()
     first, second = model(x).selection.frames, model(x).selection.frames

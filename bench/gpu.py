@@ -1,0 +1,271 @@
+"""What skipping is worth on this machine's GPU: `python -m bench.gpu`. Needs torch and numpy alone.
+
+First equality: dense, masked, skipped and budget on the same weights, in fp32 and bf16. Then time, offline and one clip
+at a time: AFNet at exact kept ratios (frames drawn at random, as many in every video), the fixed budget of as many,
+with and without CUDA graph, against its own dense run and against TSM. Weights are random; the work done does not
+depend on them. Everything goes into results/gpu-<name>.json, raw samples included. Without a GPU the same way is walked
+on the CPU with small sizes, to show that it holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afnet import AFNet, optimize_for_inference
+from afnet.contract import VideoModel
+from afnet.cost import closed_form
+from baselines.tsm import TSM
+from bench.environment import describe_environment
+from bench.record import make_folder, write_json
+from bench.throughput import summarise
+
+RATIOS = (0.25, 0.4, 0.5, 0.8, 1.0)
+CLASSES = 174
+# Largest difference of logits allowed, as a share of their largest value: rounding of the dtype through the network.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+Variant = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a run.
+
+    Attributes:
+        batches: clips of each scenario.
+        budget_s: seconds after which no further network is begun.
+    """
+
+    device: torch.device
+    backbones: tuple[str, ...]
+    frames: int
+    side: int
+    dtype: torch.dtype
+    batches: dict[str, int]
+    rounds: int
+    budget_s: float = 450.0
+
+
+GPU = Plan(
+    torch.device("cuda"),
+    ("resnet50", "resnet101", "mobilenetv3"),
+    8,
+    224,
+    torch.bfloat16,
+    {"offline": 32, "single_stream": 1},
+    15,
+)
+CPU = Plan(torch.device("cpu"), ("tiny", "mobilenetv3"), 4, 64, torch.float32, {"offline": 2, "single_stream": 1}, 3)
+
+
+def seasoned(model: VideoModel) -> VideoModel:
+    """Random batch-norm statistics, as after a training: F(0) is then not zero, and mistakes show."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.copy_(0.1 * torch.randn(module.num_features, generator=generator))
+            module.running_var.copy_(0.5 + torch.rand(module.num_features, generator=generator))
+            nn.init.normal_(module.bias, std=0.1, generator=generator)
+    return model.eval()
+
+
+def make(backbone: str, plan: Plan, kind: type[VideoModel] = AFNet, **settings: Any) -> VideoModel:
+    torch.manual_seed(0)
+    model = kind(backbone=backbone, frames=plan.frames, classes=CLASSES, **settings)  # type: ignore[call-arg]
+    with torch.no_grad():
+        return seasoned(model).to(plan.device)
+
+
+def selection(model: VideoModel, videos: int, ratio: float) -> Tensor:
+    """(blocks, N, T) bool: in every block and video, round(ratio * T) frames drawn at random."""
+    generator = torch.Generator().manual_seed(0)
+    order = torch.rand(len(model.unit_modules()), videos, model.frames, generator=generator).argsort(dim=2)
+    return (order < round(ratio * model.frames)).to(next(model.parameters()).device)
+
+
+def draw_clips(plan: Plan, videos: int, dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    clips = torch.randn(videos * plan.frames, 3, plan.side, plan.side, generator=generator)
+    clips = clips.to(plan.device, dtype, memory_format=torch.channels_last)
+    return clips.unflatten(0, (videos, plan.frames))
+
+
+@torch.no_grad()
+def equality(plan: Plan, backbone: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Differences of logits between executions that must agree, as shares of the largest logit.
+
+    Raises:
+        AssertionError: for one beyond TOLERANCE.
+    """
+    model = make(backbone, plan, zero_init=False).to(dtype)
+    assert isinstance(model, AFNet)
+    clips = draw_clips(plan, 2, dtype)
+
+    def logits(execution: str) -> Tensor:
+        model.execution = execution  # type: ignore[assignment]
+        return model(clips).logits.float()
+
+    found: dict[str, float] = {}
+
+    def compare(name: str, one: Tensor, other: Tensor) -> None:
+        difference = ((one - other).abs().max() / other.abs().max()).item()
+        found[name] = difference
+        limit = TOLERANCE[dtype]
+        assert difference <= limit, f"{backbone} {dtype}: {name} differ by {difference:.2e}; allowed {limit:.0e}"
+
+    dense = logits("dense")
+    model.forced = selection(model, 2, 1.0)
+    compare("masked with all frames kept and dense", logits("masked"), dense)
+    for ratio in (0.0, 0.5):
+        model.forced = selection(model, 2, ratio)
+        compare(f"skipped and masked at {ratio}", logits("skipped"), logits("masked"))
+    model.buckets = 4
+    compare("skipped in buckets and masked at 0.5", logits("skipped"), logits("masked"))
+    model.forced, model.buckets, model.budget = None, 0, plan.frames // 2
+    compare("budget skipped and masked", logits("skipped"), logits("masked"))
+    fast = optimize_for_inference(model)
+    fast.forced = model.forced = selection(model, 2, 0.5)
+    compare("optimised and not", fast(clips).logits.float(), logits("masked"))
+    return {"dtype": str(dtype), "backbone": backbone, "largest_difference": found}
+
+
+@torch.no_grad()
+def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
+    """Time one backbone's variants in turns; the fields of the record."""
+    videos = plan.batches[scenario]
+    clips = draw_clips(plan, videos, plan.dtype)
+    variants: dict[str, Variant] = {}
+    model = optimize_for_inference(make(backbone, plan)).to(plan.dtype)
+    assert isinstance(model, AFNet)
+    variants["dense"] = _variant(model, clips, execution="dense")
+    for ratio in RATIOS:
+        forced = selection(model, videos, ratio)
+        variants[f"skipped {ratio}"] = _variant(model, clips, execution="skipped", forced=forced)
+        variants[f"masked {ratio}"] = _variant(model, clips, execution="masked", forced=forced)
+        budget = round(ratio * plan.frames)
+        variants[f"budget {ratio}"] = _variant(model, clips, execution="skipped", budget=budget)
+    if backbone != "mobilenetv3":
+        rival = optimize_for_inference(make(backbone, plan, TSM)).to(plan.dtype)
+        variants["tsm"] = _variant(rival, clips, execution="dense")
+    if plan.device.type == "cuda":
+        static = [name for name in variants if name.startswith(("dense", "budget", "tsm"))]
+        variants |= {f"{name}, graph": _graphed(variants[name]) for name in static}
+    cost = closed_form(backbone, frames=plan.frames, classes=CLASSES, size=plan.side)
+    samples = interleave(variants, plan)
+    return {
+        "backbone": backbone,
+        "scenario": scenario,
+        "batch": videos,
+        "dtype": str(plan.dtype),
+        "unit": "seconds per forward",
+        "macs_per_video": {str(ratio): cost.total(round(ratio * plan.frames) / plan.frames) for ratio in RATIOS},
+        "times": {name: summarise(values) for name, values in samples.items()},
+        "saving_realised": savings(samples, cost.total, plan.frames),
+    }
+
+
+def _variant(model: VideoModel, clips: Tensor, **attributes: Any) -> Variant:
+    """A forward with these attributes set on the model."""
+    defaults = {"forced": None, "budget": None}
+
+    def forward() -> Tensor:
+        for name, value in {**defaults, **attributes}.items():
+            setattr(model, name, value)
+        return model(clips).logits
+
+    return forward
+
+
+def _graphed(forward: Variant) -> Variant:
+    """The forward as one CUDA graph; its shapes must not depend on data."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            forward()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        forward()
+    return graph.replay
+
+
+def interleave(variants: dict[str, Variant], plan: Plan, warmup: int = 3) -> dict[str, list[float]]:
+    """Seconds of each variant, taking turns within rounds."""
+    samples: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(warmup + plan.rounds):
+        for name, forward in variants.items():
+            elapsed = _timed(forward, plan.device)
+            if number >= warmup:
+                samples[name].append(elapsed)
+    return samples
+
+
+def _timed(forward: Variant, device: torch.device) -> float:
+    if device.type != "cuda":
+        started = time.perf_counter()
+        forward()
+        return time.perf_counter() - started
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    forward()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1e3
+
+
+def savings(samples: Mapping[str, Sequence[float]], macs: Callable[[float], float], frames: int) -> dict[str, float]:
+    """(time dense / time - 1) / (MACs dense / MACs - 1) of each variant that skips, by medians."""
+    found = {}
+    for name, values in samples.items():
+        kind, _, rest = name.partition(" ")
+        if kind not in ("skipped", "budget"):
+            continue
+        ratio = round(float(rest.partition(",")[0]) * frames) / frames
+        reference = "dense, graph" if name.endswith("graph") else "dense"
+        if ratio < 1:
+            time_ratio = summarise(samples[reference])["median"] / summarise(values)["median"]
+            found[name] = (time_ratio - 1) / (macs(1.0) / macs(ratio) - 1)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    out: Path = parser.parse_args().out
+    make_folder(out)
+    plan = GPU if torch.cuda.is_available() else CPU
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    started = time.monotonic()
+    environment = describe_environment(plan.device.type)
+    path = out / f"gpu-{re.sub('[^a-z0-9]+', '-', environment['device']['name'].lower()).strip('-')}.json"
+    record: dict[str, Any] = {"environment": environment, "equality": [], "times": [], "left_out": []}
+    for backbone in plan.backbones:
+        for dtype in TOLERANCE:
+            record["equality"].append(equality(plan, backbone, dtype))
+            print(f"equal: {backbone}, {dtype}, {time.monotonic() - started:.0f} s", flush=True)
+    for backbone in plan.backbones:
+        for scenario in plan.batches:
+            if time.monotonic() - started > plan.budget_s:
+                record["left_out"].append(f"{backbone}, {scenario}: out of time")
+                continue
+            found = times(plan, backbone, scenario)
+            record["times"].append(found)
+            write_json(path, record)
+            shares = ", ".join(f"{name}: {value:.2f}" for name, value in found["saving_realised"].items())
+            print(f"{backbone}, {scenario}: saving realised {shares}; {time.monotonic() - started:.0f} s", flush=True)
+    write_json(path, record)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
