@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import Dropout
 
+import afnet
+from afnet.contract import VideoModel
+from baselines.tsm import TSM
+from baselines.tsn import TSN
 from bench.errors import UserError
 from bench.experiment import (
     SCHEMA,
@@ -25,7 +32,6 @@ from bench.experiment import (
     override,
 )
 from bench.methods import METHODS, AFNet, build_model
-from tests.conftest import small
 
 experiments = st.builds(
     lambda frames, ratio, seed, lr, clips: Experiment(
@@ -33,7 +39,7 @@ experiments = st.builds(
         model=Model("afnet", "tiny", frames, AFNet(ratio=ratio)),
         training=Training(seed=seed, lr=lr),
     ),
-    frames=st.integers(1, 48),
+    frames=st.integers(1, 47),
     ratio=st.floats(0.01, 1.0),
     seed=st.integers(0, 10_000),
     lr=st.floats(1e-5, 10.0),
@@ -89,7 +95,7 @@ def test_default_frames_of_the_evaluation_are_those_of_training() -> None:
     [
         ({"model.method": "tsx"}, ["tsx", "afnet, tsm, tsn"]),
         ({"model.frames": "0"}, ["model.frames", "0", "at least 1"]),
-        ({"model.frames": "49"}, ["model.frames", "49", "48 frames"]),
+        ({"model.frames": "48"}, ["model.frames", "48", "at most 47"]),
         ({"model.settings.ratio": "0"}, ["model.settings.ratio", "above 0"]),
         ({"model.settings.ratio": "1.1"}, ["model.settings.ratio", "at most 1"]),
         ({"model.settings.ratio": "nan"}, ["model.settings.ratio", "finite"]),
@@ -128,13 +134,56 @@ def test_foreign_json_is_refused(values: object) -> None:
         from_dict(values, "file")
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_settings_are_what_the_network_takes(name: str) -> None:
-    settings = METHODS[name].settings
-    model = build_model(name, backbone="tiny", frames=4, classes=3, settings=settings())
-    for field in fields(settings):
-        assert not hasattr(model, field.name) or field.name == "dropout" or getattr(model, field.name) == field.default
-    assert small("tsn" if name != "afnet" else name).model.settings is not None
+# A value other than the default for each setting of AFNet, as an experiment writes it.
+OTHER_VALUES: dict[str, Any] = {
+    "ratio": 0.25, "shift": False, "dropout": 0.25, "ratio_weight": 2.0, "ratio_schedule": "linear", "warm_start": 0.1,
+    "warm_end": 0.5, "temperature_schedule": "linear", "start_temperature": 2.0, "end_temperature": 0.5, "hard": False,
+    "keep_bias": 3.0, "alike_start": True, "zero_init": False, "navigation": "uniform", "context": "shared",
+    "sharing": "stage", "fusion": "sum", "alpha": 4, "ample_stride": 1, "spatial": "1-2", "grid": 4, "cell_ratio": 0.25,
+    "cell_weight": 2.0, "cell_warm_start": 0.1, "cell_warm_end": 0.5,
+}  # fmt: skip
+
+
+def built_with(model: VideoModel) -> dict[str, Any]:
+    """What a network was built with, by the names of the settings."""
+    (dropout,) = (module.p for module in model.modules() if isinstance(module, Dropout))
+    if not isinstance(model, afnet.AFNet):
+        return {"dropout": dropout}
+    return {"dropout": dropout, **asdict(model.design), **asdict(model.recipe)}
+
+
+def build(name: str, **settings: Any) -> VideoModel:
+    return build_model(name, backbone="tiny", frames=2, classes=3, settings=METHODS[name].settings(**settings))
+
+
+@pytest.mark.parametrize(("name", "network"), [("tsn", TSN), ("tsm", TSM), ("afnet", afnet.AFNet)])
+def test_default_settings_are_the_networks_own_defaults(name: str, network: Callable[..., VideoModel]) -> None:
+    assert built_with(build(name)) == built_with(network(backbone="tiny", frames=2, classes=3))
+
+
+def test_every_setting_of_the_network_can_be_set() -> None:
+    fields_of_the_network = {field.name for kind in (afnet.Design, afnet.Recipe) for field in fields(kind)}
+    assert set(AFNet().arguments()) == {"dropout", *fields_of_the_network} == set(OTHER_VALUES)
+
+
+@pytest.mark.parametrize("setting", OTHER_VALUES)
+def test_a_setting_of_afnet_reaches_the_network_and_changes_nothing_else(setting: str) -> None:
+    defaults, value = built_with(build("afnet")), OTHER_VALUES[setting]
+    changed = {**defaults, setting: (1, 2) if setting == "spatial" else value}
+    assert changed != defaults
+    assert built_with(build("afnet", **{setting: value})) == changed
+
+
+@pytest.mark.parametrize("name", ["tsn", "tsm"])
+def test_the_dropout_of_tsn_and_tsm_reaches_the_network(name: str) -> None:
+    assert built_with(build(name, dropout=0.25)) == {"dropout": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("text", "stages"), [("none", ()), ("1", (1,)), ("3", (3,)), ("1-2", (1, 2)), ("2-3", (2, 3)), ("1-3", (1, 2, 3))]
+)
+def test_stages_are_written_as_a_range(text: str, stages: tuple[int, ...]) -> None:
+    assert AFNet(spatial=text).arguments()["spatial"] == stages
 
 
 def test_light_commands_do_not_import_torch() -> None:
