@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -132,10 +131,3 @@ def test_taking_the_lock_clears_what_a_killed_writer_left(tmp_path: Path) -> Non
     (tmp_path / ".checkpoint.pt.x.partial").write_text("half")
     with locked(tmp_path):
         assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))
-
-
-def test_records_merge_by_copying(runs: Path, tmp_path: Path) -> None:
-    first, *rest = sorted(runs.glob("*/*/*"))
-    for folder in (first, *rest):
-        shutil.copytree(folder, tmp_path / folder.relative_to(runs))
-    assert len(result_files(tmp_path)) == len(result_files(runs))

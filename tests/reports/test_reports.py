@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import UserError
+from bench.metrics import METRICS
 from bench.record import result_files
 from reports.figures import pareto
 from reports.findings import findings
@@ -60,6 +62,12 @@ def test_the_page_needs_no_network_and_describes_its_pictures(site: Path) -> Non
     parser.feed(page)
     assert len(parser.alts) == 3 and all(parser.alts)
     assert parser.links and all((site / link).exists() for link in parser.links)
+
+
+def test_the_page_defines_every_metric_with_its_unit(site: Path) -> None:
+    page = html.unescape((site / "index.html").read_text())
+    for name, metric in METRICS.items():
+        assert f"<dt>{name} ({metric.unit})</dt><dd>{metric.description}</dd>" in page
 
 
 def test_the_same_records_give_the_same_bytes(runs: Path, site: Path, tmp_path: Path) -> None:
@@ -135,10 +143,10 @@ def test_a_drift_of_the_machine_leaves_the_saving_alone() -> None:
 
 def test_names_with_specials_are_escaped() -> None:
     row = cells({"method": '<b>A & B_1 | 50%</b>"', "frames": 8})
-    assert "<b>" not in as_html([row], "<i>").replace("<b>", "", 0) or "&lt;b&gt;" in as_html([row], "<i>")
-    assert "<b>" not in as_html([row], "<i>") and "<i>" not in as_html([row], "<i>")
+    page = as_html([row], "<i>")
+    assert "<td>&lt;b&gt;A &amp; B_1 | 50%&lt;/b&gt;&quot;</td>" in page and "<caption>&lt;i&gt;</caption>" in page
     assert r"A \& B\_1 | 50\%" in as_tex([row], "x")
-    assert r"\|" in as_markdown([row], "x")
+    assert r"B_1 \| 50%" in as_markdown([row], "x")
 
 
 def test_findings_are_computed_and_say_when_a_claim_fails() -> None:

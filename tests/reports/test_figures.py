@@ -1,0 +1,71 @@
+"""Figures: what is drawn is what the table says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput
+
+TABLE = pd.DataFrame(
+    {
+        "method": ["AFNet", "AFNet"],
+        "point": ["8f r.50", "8f r1"],
+        "gflops": [1.0, 3.0],
+        "top1": [60.0, 80.0],
+        "top1_error": [2.0, 1.0],
+        "clips_per_second": [40.0, 20.0],
+        "clips_per_second_low": [30.0, 19.0],
+        "clips_per_second_high": [44.0, 21.0],
+        "device": ["a stopwatch", "a stopwatch"],
+    }
+)
+
+
+def bars(figure: Figure) -> list[list[list[float]]]:
+    """Ends (x, y) of the error bars."""
+    drawn = [lines for lines in figure.axes[0].collections if isinstance(lines, LineCollection)]
+    return [np.asarray(ends).tolist() for lines in drawn for ends in lines.get_segments()]
+
+
+def curves(figure: Figure) -> list[tuple[list[float], list[float]]]:
+    """x and y of the lines that are not empty."""
+    lines = [
+        (np.asarray(x).tolist(), np.asarray(y).tolist()) for x, y in (line.get_data() for line in figure.axes[0].lines)
+    ]
+    return [(x, y) for x, y in lines if x]
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def test_vertical_bars_are_95_percent_intervals_of_top1() -> None:
+    expected = [[[1.0, 60 - 1.96 * 2], [1.0, 60 + 1.96 * 2]], [[3.0, 80 - 1.96 * 1], [3.0, 80 + 1.96 * 1]]]
+    np.testing.assert_allclose(bars(accuracy_vs_gflops(TABLE, None)), expected)
+
+
+def test_horizontal_bars_are_the_quartiles_of_the_timing() -> None:
+    ends = bars(accuracy_vs_throughput(TABLE, None))
+    horizontal = [end for end in ends if end[0][1] == end[1][1]]
+    assert horizontal == [[[19.0, 80.0], [21.0, 80.0]], [[30.0, 60.0], [44.0, 60.0]]]
+    assert len(ends) == 4
+
+
+@pytest.mark.parametrize("ceiling", [None, 0.5])
+def test_the_ceiling_is_drawn_where_there_is_one(ceiling: float | None) -> None:
+    levels = [y for _, y in curves(accuracy_vs_gflops(TABLE, ceiling))]
+    assert ([50.0, 50.0] in levels) == (ceiling is not None)
+
+
+def test_the_line_joins_the_points_that_nothing_beats() -> None:
+    beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, top1=50.0)], ignore_index=True)
+    assert curves(accuracy_vs_gflops(beaten, None)) == [([1.0, 3.0], [60.0, 80.0])]
