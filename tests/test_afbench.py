@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import read_result, result_files
+from bench.checkpoint import load_checkpoint
+from bench.experiment import Experiment
+from bench.record import locked, point_folder, read_heartbeat, read_result, result_files, training_folder
+from bench.run import run_experiment
+from sweeps.recipes import find_recipe
 
 
 def afbench(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -78,25 +82,69 @@ def test_a_run_prints_its_result_and_leaves_its_record(tmp_path: Path) -> None:
     assert f"top-1 {read_result(path).metrics['top1']:.2f} %" in done.stdout
 
 
-@pytest.mark.slow
-def test_the_demo_survives_a_kill_and_goes_on(tmp_path: Path) -> None:
-    recipe = tmp_path / "two.py"
-    recipe.write_text(
-        "from sweeps.recipes import find_recipe\ndef recipe(tiny): return find_recipe('demo').points(True)[3:5]\n"
-    )
-    arguments = ["sweep", "submit", str(recipe), "--runs"]
-    whole = afbench(*arguments, str(tmp_path / "whole"))
-    assert whole.returncode == 0, whole.stderr
-    command = [sys.executable, "-m", "afbench", *arguments, str(tmp_path / "killed")]
-    for seconds in (4.0, 7.0):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(seconds)
+RECIPE = """
+from dataclasses import replace
+from bench.experiment import Data, Evaluation, Model, Runtime, Timing, Training
+from sweeps.recipes.demo import starting_point
+
+def recipe(tiny):
+    return [
+        replace(
+            starting_point(method),
+            data=Data(size=32, train_clips=160, val_clips=8),
+            model=replace(starting_point(method).model, frames=2),
+            training=Training(batch=4, multipliers="from-scratch"),
+            evaluation=Evaluation(),
+            timing=Timing(batch=2, rounds=3),
+            runtime=Runtime(threads=1, log_every=1, checkpoint_seconds=0.0),
+        )
+        for method in ("tsm", "afnet")
+    ]
+"""
+
+
+def kill_at(step: int, command: list[str], experiment: Experiment, runs: Path) -> tuple[int, int]:
+    """Start a sweep and kill all of its processes when a training reaches a step.
+
+    Returns:
+        The first step that was seen of this start, and the step of the checkpoint it left.
+    """
+    folder, started, first = training_folder(runs, experiment), time.time(), None
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while True:
+            heartbeat = read_heartbeat(folder)
+            if heartbeat is not None and heartbeat["time"] > started:
+                first = heartbeat["step"] if first is None else first
+                if heartbeat["step"] >= step:
+                    break
+            assert process.poll() is None, "the sweep ended before the training reached the step"
+            time.sleep(0.002)
+    finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    rest = afbench(*arguments, str(tmp_path / "killed"))
+    with locked(folder):  # the training's process is gone
+        state = load_checkpoint(folder / "checkpoint.pt", experiment.training_id)
+    assert state is not None
+    return first, state["step"]
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_the_middle_of_its_trainings_ends_as_if_it_were_not(tmp_path: Path) -> None:
+    recipe, runs, whole = tmp_path / "two.py", tmp_path / "killed", tmp_path / "whole"
+    recipe.write_text(RECIPE)
+    points = find_recipe(str(recipe)).points(tiny=False)
+    command = [sys.executable, "-m", "afbench", "sweep", "submit", str(recipe), "--runs", str(runs)]
+    before = {point.training_id: 0 for point in points}
+    for point, step in ((points[0], 8), (points[0], 20), (points[1], 12)):
+        first, left = kill_at(step, command, point, runs)
+        assert before[point.training_id] < first and step <= left < point.steps
+        before[point.training_id] = left
+    rest = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert rest.returncode == 0, rest.stderr
-    ours, theirs = (
-        {read_result(path).values["experiment_id"]: read_result(path).metrics for path in result_files(tmp_path / name)}
-        for name in ("killed", "whole")
-    )
-    assert ours == theirs and len(ours) == 2
+    for point in points:
+        run_experiment(point, whole)
+        ours, theirs = (point_folder(folder, point) / "result.json" for folder in (runs, whole))
+        assert read_result(ours).metrics == read_result(theirs).metrics
+        losses = [(training_folder(folder, point) / "progress.jsonl").read_bytes() for folder in (runs, whole)]
+        assert losses[0] == losses[1] and losses[0].count(b"\n") == point.steps

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,14 +116,19 @@ def test_the_lock_keeps_a_second_writer_waiting_and_dies_with_its_holder(tmp_pat
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    waiter = subprocess.Popen([sys.executable, "-c", code.replace("time.sleep(60)", "pass")], stdout=subprocess.PIPE)
-    time.sleep(1.0)
+    waiter = subprocess.Popen(
+        [sys.executable, "-c", code.replace("time.sleep(60)", "pass")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiter.stderr is not None and "waiting" in waiter.stderr.readline()
     assert waiter.poll() is None
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     holder.stdout.close()
     out, _ = waiter.communicate(timeout=30)
-    assert out == b"held\n" and waiter.returncode == 0
+    assert out == "held\n" and waiter.returncode == 0
 
 
 def test_taking_the_lock_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
