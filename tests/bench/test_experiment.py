@@ -115,7 +115,13 @@ def test_override_of_the_method_brings_its_settings() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[], {"schema": 99}, {"schema": SCHEMA, "modle": {}}, {"schema": SCHEMA, "model": {"frame": 8}}, {"schema": SCHEMA, "model": 3}],
+    [
+        [],
+        {"schema": 99},
+        {"schema": SCHEMA, "modle": {}},
+        {"schema": SCHEMA, "model": {"frame": 8}},
+        {"schema": SCHEMA, "model": 3},
+    ],
 )
 def test_foreign_json_is_refused(values: object) -> None:
     with pytest.raises(UserError, match=r"^file|in file"):
