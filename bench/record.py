@@ -324,11 +324,13 @@ def find_result(runs: Path, experiment: Experiment) -> Result | None:
 
 
 def result_files(runs: Path) -> list[Path]:
-    """Every result.json below a folder, in a fixed order.
+    """Every result.json below a folder, in a fixed order; a result.json itself is the only one.
 
     Raises:
         UserError: when there is no such folder.
     """
+    if runs.name == "result.json" and runs.is_file():
+        return [runs]
     if not runs.is_dir():
         raise UserError(
             f"There is no folder {runs}; expected a runs folder, as `afbench run` and `afbench demo` write."

@@ -93,4 +93,4 @@ def _last_words(log: str) -> str:
     """The exception that ended a job, from the last traceback of its log."""
     _, traceback, after = log.rpartition("Traceback (most recent call last):")
     words = [line.rstrip(". ") for line in after.splitlines() if line and not line[0].isspace()]
-    return words[0] if traceback and words else "its process was killed, as the system does when memory runs out"
+    return words[0] if traceback and words else "its process ended without a traceback, as where memory runs out"
