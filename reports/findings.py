@@ -85,6 +85,6 @@ def _withheld(table: pd.DataFrame) -> str:
     if several.empty:
         return ""
     return (
-        "Withheld: these records hold experiments that differ in more than method, frames, ratio and shift; no sentence "
-        f"compares the points of {', '.join(several['title'].unique())} by frames and ratio alone."
+        "Withheld: these records hold experiments that differ in more than method, frames, ratio and shift; no "
+        f"sentence compares the points of {', '.join(several['title'].unique())} by frames and ratio alone."
     )

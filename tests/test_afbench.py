@@ -155,9 +155,9 @@ def kill_at(step: int, command: list[str], experiment: Experiment, runs: Path) -
     try:
         while True:
             heartbeat = read_heartbeat(folder)
-            if heartbeat is not None and heartbeat["time"] > started:
-                first = heartbeat["step"] if first is None else first
-                if heartbeat["step"] >= step:
+            if heartbeat is not None and heartbeat.time > started:
+                first = heartbeat.step if first is None else first
+                if heartbeat.step >= step:
                     break
             assert process.poll() is None, "the sweep ended before the training reached the step"
             time.sleep(0.002)

@@ -138,7 +138,7 @@ def test_the_largest_seeds_train_draw_and_generate() -> None:
 def test_the_registry_and_the_networks_agree_on_any_frames(name: str) -> None:
     """Experiments are refused by the registry, before there is a network to ask."""
     method = METHODS[name]
-    kinds = [{}]
+    kinds: list[dict[str, Any]] = [{}]
     if method.settings is AFNet:
         kinds = [
             {"navigation": navigation, "context": context, "sharing": sharing}

@@ -360,7 +360,7 @@ def test_every_stage_leaves_heartbeats_and_a_finished_training_none_of_its_own(
 ) -> None:
     beats: list[tuple[str, int, int]] = []
     monkeypatch.setattr("bench.run.write_heartbeat", lambda folder, *facts: beats.append(facts))
-    experiment = small("tsn", frames=2)
+    experiment = replace(small("tsn", frames=2), evaluation=Evaluation(batch=4))
     run_experiment(experiment, tmp_path)
     assert [stage for stage, *_ in dict.fromkeys((stage,) for stage, *_ in beats)] == [
         "train",

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -221,7 +222,13 @@ def test_names_with_specials_are_escaped() -> None:
 
 
 def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
-    columns = {"clips_per_second": 1.0, "recall": None, "kept_ratio": None, "saving_realised": None, "noisy": False}
+    columns: dict[str, Any] = {
+        "clips_per_second": 1.0,
+        "recall": None,
+        "kept_ratio": None,
+        "saving_realised": None,
+        "noisy": False,
+    }
     columns |= {"frames": 8, "ratio": None, "gflops": 0.1, "point": "8f"}
     rows = [
         {"method": "TSN", "title": "TSN", "top1": 50.0, **columns},
