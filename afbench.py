@@ -23,18 +23,25 @@ class Demo:
     About 9 minutes on 2 CPU cores. Nothing is downloaded.
     """
 
-    runs: Path = Path("demo/runs")
-    """Folder of the records."""
-    out: Path = Path("demo/report")
-    """Folder of the report."""
+    runs: Path | None = None
+    """Folder of the records; demo/runs, or demo-tiny/runs with --tiny."""
+    out: Path | None = None
+    """Folder of the report; demo/report, or demo-tiny/report with --tiny."""
     tiny: bool = False
     """A few steps a point instead of a training: the whole way in a minute, with meaningless accuracies."""
 
     def __call__(self) -> None:
+        from bench.record import check_folder, point_folder
+        from sweeps.local import run_points
         from sweeps.recipes import find_recipe
 
-        _sweep(find_recipe("demo"), self.runs, self.tiny)
-        _report([self.runs], self.out, on_bad="stop")
+        own = Path("demo-tiny" if self.tiny else "demo")
+        runs, out = self.runs or own / "runs", self.out or own / "report"
+        check_folder(out)
+        points = find_recipe("demo").points(self.tiny)
+        run_points(points, runs)
+        # Not the whole folder, which may hold other experiments.
+        _report([point_folder(runs, point) / "result.json" for point in points], out, on_bad="stop")
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,9 @@ class SweepPlan:
     recipe: tyro.conf.Positional[str]
     """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
     runs: Path = Path("runs")
+    """Folder of the records; the demo's own is demo/runs."""
     tiny: bool = False
+    """The recipe's points in a few steps each, with meaningless accuracies."""
 
     def __call__(self) -> None:
         from sweeps.plan import plan
@@ -119,12 +128,15 @@ class SweepSubmit:
     recipe: tyro.conf.Positional[str]
     """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
     runs: Path = Path("runs")
+    """Folder of the records; the demo's own is demo/runs."""
     tiny: bool = False
+    """The recipe's points in a few steps each, with meaningless accuracies."""
 
     def __call__(self) -> None:
+        from sweeps.local import run_points
         from sweeps.recipes import find_recipe
 
-        _sweep(find_recipe(self.recipe), self.runs, self.tiny)
+        run_points(find_recipe(self.recipe).points(self.tiny), self.runs)
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ class Report:
     """Write the report of a folder of records: a page, figures (png, svg, pdf), tables (html, csv, md, tex)."""
 
     runs: tyro.conf.Positional[list[Path]]
-    """Folders of records."""
+    """Folders of records, or single result.json files."""
     out: Path = Path("report")
     """Folder to write."""
     on_bad: Annotated[str, tyro.conf.arg(metavar="stop|skip")] = "stop"
@@ -154,12 +166,6 @@ Command = (
     | Sweep
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
-
-
-def _sweep(recipe: object, runs: Path, tiny: bool) -> None:
-    from sweeps.local import run_points
-
-    run_points(recipe.points(tiny), runs)  # type: ignore[attr-defined]
 
 
 def _report(runs: list[Path], out: Path, on_bad: str) -> None:

@@ -24,6 +24,8 @@ SCHEMA = 3
 TRAINING_PARTS = ("data", "model", "training")
 POINT_PARTS = (*TRAINING_PARTS, "evaluation", "timing")
 ID_LENGTH = 12
+# NumPy's and torch's generators, and the tables of a report, all hold 64 bits with a sign.
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Data(Checked):
     size: int = number(64, "pixels, side of the square input", at_least=8)
     train_clips: int = number(6400, "clips of an epoch", at_least=1)
     val_clips: int = number(480, "clips", at_least=1)
-    seed: int = number(0, "seed of a generated data set", at_least=0)
+    seed: int = number(0, "seed of a generated data set", at_least=0, at_most=LARGEST_SEED)
     # Resolved to the data set's defaults on creation; nobody reads a None.
     settings: Checked = None  # type: ignore[assignment]
 
@@ -65,7 +67,7 @@ class Model(Checked):
 class Training(Checked):
     """How it is trained: SGD with momentum, one recipe for every method."""
 
-    seed: int = number(0, "seed of weights, order, sampling and noise", at_least=0)
+    seed: int = number(0, "seed of weights, order, sampling and noise", at_least=0, at_most=LARGEST_SEED)
     epochs: int = number(1, "passes over the training clips", at_least=1)
     batch: int = number(16, "clips a step", at_least=1)
     lr: float = number(0.05, "learning rate at its peak", above=0)
@@ -86,7 +88,7 @@ class Evaluation(Checked):
     decisions: str = choice(
         "argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy"
     )
-    seed: int = number(0, "seed of noisy decisions", at_least=0)
+    seed: int = number(0, "seed of noisy decisions", at_least=0, at_most=LARGEST_SEED)
     batch: int = number(32, "clips a forward; decisions that are drawn depend on it", at_least=1)
     budget: int = number(0, "frames of each video that every block computes; 0 leaves it to the method", at_least=0)
 
@@ -125,21 +127,41 @@ class Experiment(Checked):
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
+        if self.evaluation.frames == 0:
+            object.__setattr__(self, "evaluation", dataclasses.replace(self.evaluation, frames=self.model.frames))
+        self._check_clips()
+        self._check_point()
+
+    def _check_clips(self) -> None:
+        """UserError unless the clips suit the method and fill at least one step."""
         multiple = find_method(self.model.method).side_multiple
         if self.data.size % multiple:
             raise UserError(
                 f"data.size is {self.data.size}; {self.model.method} on {self.model.backbone} needs a side that is a "
                 f"multiple of {multiple} pixels, for example {max(round(self.data.size / multiple), 1) * multiple}."
             )
-        if self.evaluation.frames == 0:
-            object.__setattr__(self, "evaluation", dataclasses.replace(self.evaluation, frames=self.model.frames))
-        most = self.evaluation.frames if find_method(self.model.method).budgets else 0
-        if self.evaluation.budget > most:
+        if not self.steps:
             raise UserError(
-                f"evaluation.budget is {self.evaluation.budget}; {self.model.method} on {self.evaluation.frames} "
-                f"frames takes {f'0 to {most}' if most else '0, since it has no such knob'}."
+                f"data.train_clips is {self.data.train_clips} and training.batch {self.training.batch}, which gives no "
+                "step of training, since a batch that is not full is dropped; expected at least as many clips as a "
+                "batch has."
             )
         find_dataset(self.data.dataset).check_frames(self.data, max(self.model.frames, self.evaluation.frames))
+
+    def _check_point(self) -> None:
+        """UserError unless the trained weights can be measured as the evaluation asks."""
+        method, frames = find_method(self.model.method), self.evaluation.frames
+        if frames != self.model.frames and not method.any_frames(self.model.settings):
+            raise UserError(
+                f"evaluation.frames is {frames}, but {self.model.method} is trained with {self.model.frames} frames "
+                f"and its weights are tied to that number by its settings; expected {self.model.frames}."
+            )
+        most = frames if method.budgets else 0
+        if self.evaluation.budget > most:
+            raise UserError(
+                f"evaluation.budget is {self.evaluation.budget}; {self.model.method} on {frames} frames takes "
+                f"{f'0 to {most}' if most else '0, since it has no such knob'}."
+            )
 
     @property
     def steps(self) -> int:
@@ -158,14 +180,18 @@ class Experiment(Checked):
         """Plain values for JSON, with the schema version."""
         return {"schema": SCHEMA, **asdict(self)}
 
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    def training_dict(self) -> dict[str, Any]:
+        """Of these, what `training_id` is made of."""
+        return _described(self, TRAINING_PARTS)
 
 
 def _hash(experiment: Experiment, parts: tuple[str, ...]) -> str:
-    values = {part: asdict(getattr(experiment, part)) for part in parts}
-    text = json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_described(experiment, parts), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def _described(experiment: Experiment, parts: tuple[str, ...]) -> dict[str, Any]:
+    return {"schema": SCHEMA, **{part: asdict(getattr(experiment, part)) for part in parts}}
 
 
 def _resolve_settings(part: Checked, kind: type[Checked], owner: str) -> None:

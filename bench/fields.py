@@ -79,7 +79,10 @@ class Checked:
     def _check(self, field: dataclasses.Field[Any], value: Any) -> None:
         limits = field.metadata.get("limits", {})
         if any(_OUTSIDE[word](value, limit) for word, limit in limits.items()):
-            expected = " and ".join(f"{word} {limit:g}" for word, limit in limits.items())
+            # An integer in full: %g would round the largest seed up, to one that is refused.
+            expected = " and ".join(
+                f"{word} {limit if isinstance(limit, int) else format(limit, 'g')}" for word, limit in limits.items()
+            )
             raise UserError(
                 f"{self._label(field.name)} is {value!r}; expected a number {expected} ({field.metadata['unit']})."
             )
@@ -95,7 +98,8 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 def _coerced(value: Any, kind: Any, label: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        # An integer too large for a float is as little a number here as infinity is.
+        value = float(value) if abs(value) < 2**1023 else math.inf
     if kind in (int, float, str, bool) and type(value) is not kind:
         raise UserError(f"{label} is {value!r}; expected a value of type {kind.__name__}.")
     if kind is float and not math.isfinite(value):

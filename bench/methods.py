@@ -89,6 +89,16 @@ class AFNet(Checked):
         return {**values, "spatial": stages}
 
 
+def _always(settings: Checked) -> bool:
+    return True
+
+
+def _unless_by_position(settings: Checked) -> bool:
+    """AFNet learns a map for each frame position, unless nothing is learned or all positions share one."""
+    assert isinstance(settings, AFNet)
+    return settings.navigation != "learned" or settings.context != "position"
+
+
 @dataclass(frozen=True)
 class Method:
     """One registered method.
@@ -101,6 +111,8 @@ class Method:
         side_multiple: the input's sides must be multiples of this, in pixels.
         skips: whether it decides what to compute; where not, all executions are the same.
         budgets: whether a fixed number of frames can be asked of it instead.
+        any_frames: whether weights trained with these settings serve clips of any number of frames, as the network's
+            own `any_frames` says once it is built.
     """
 
     title: str
@@ -110,20 +122,28 @@ class Method:
     side_multiple: int = 32
     skips: bool = False
     budgets: bool = False
+    any_frames: Callable[[Checked], bool] = _always
 
 
 METHODS: dict[str, Method] = {
     "tsn": Method("TSN", "baselines.tsn:TSN", FrameAverage),
     "tsm": Method("TSM", "baselines.tsm:TSM", FrameAverage),
     "afnet": Method(
-        "AFNet", "afnet.network:AFNet", AFNet, backbones=(*RESNETS, "mobilenetv3"), skips=True, budgets=True
+        "AFNet",
+        "afnet.network:AFNet",
+        AFNet,
+        backbones=(*RESNETS, "mobilenetv3"),
+        skips=True,
+        budgets=True,
+        any_frames=_unless_by_position,
     ),
 }
 
 
 def find_method(name: str) -> Method:
     """The entry of a name, or a UserError with the valid ones."""
-    if name not in METHODS:
+    # Names come from JSON too, where anything may stand; a list cannot be looked up.
+    if not isinstance(name, str) or name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]
 

@@ -32,7 +32,6 @@ from bench.record import (
     training_folder,
     write_heartbeat,
     write_json,
-    write_text,
 )
 from bench.samples import write_samples
 from bench.throughput import time_executions
@@ -41,8 +40,27 @@ from bench.training import Clock, Report, set_up_torch, train
 PREVIEW_CLIPS = 6
 
 
+# Seconds between two heartbeats of one stage: each is flushed to disk.
+HEARTBEAT_SECONDS = 0.5
+
+
 def quiet(stage: str, done: int, of: int) -> None:
     """A report that nobody reads."""
+
+
+def beating(folder: Path, report: Report) -> Report:
+    """A report that leaves heartbeats in a training's folder: at the start and the end of a stage, and between."""
+    last_stage, last_time = "", 0.0
+
+    def beat(stage: str, done: int, of: int) -> None:
+        nonlocal last_stage, last_time
+        now = time.monotonic()
+        if stage != last_stage or done == of or now - last_time >= HEARTBEAT_SECONDS:
+            last_stage, last_time = stage, now
+            write_heartbeat(folder, stage, done, of)
+        report(stage, done, of)
+
+    return beat
 
 
 def run_experiment(experiment: Experiment, runs: Path, report: Report = quiet) -> Result:
@@ -53,18 +71,19 @@ def run_experiment(experiment: Experiment, runs: Path, report: Report = quiet) -
     """
     device = choose_device(experiment)
     folder, point = training_folder(runs, experiment), point_folder(runs, experiment)
+    make_folder(folder)
     make_folder(point)
     with locked(folder, f"Another process works on {folder}; waiting for it."):
         done = find_result(runs, experiment)
         if done is not None:
             return done
         set_up_torch(experiment.runtime.threads or available_cores(), device)
-        write_text(folder / "experiment.json", experiment.to_json())
+        report = beating(folder, report)
         model, clock = train(experiment, folder, device, report)
         values = _measure(model, experiment, point, device, clock, report)
         # The last file to appear: its presence says that all the others are there.
         write_json(point / "result.json", values)
-        write_heartbeat(folder, stage="done", step=experiment.steps, steps=experiment.steps)
+        write_heartbeat(folder, "done", experiment.steps, experiment.steps)
     return read_result(point / "result.json")
 
 
@@ -123,18 +142,9 @@ def _measure(
 
 
 def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
-    """Set the knobs of the inference point on a trained model.
-
-    Raises:
-        UserError: for a frame count the model cannot take.
-    """
+    """Set the knobs of the inference point on a trained model."""
     evaluation = experiment.evaluation
     if evaluation.frames != experiment.model.frames:
-        if not model.any_frames:
-            raise UserError(
-                f"evaluation.frames is {evaluation.frames}, but {experiment.model.method} was trained with "
-                f"{experiment.model.frames} frames and its weights are tied to that number."
-            )
         model.set_frames(evaluation.frames)
     model.execution = evaluation.execution  # type: ignore[assignment]
     if find_method(experiment.model.method).skips:

@@ -47,7 +47,7 @@ def read_samples(path: Path) -> Samples:
         blocks = int((table.schema.metadata or {})[b"blocks"])
         informative = _matrix(table, "informative").astype(bool)
         kept = _matrix(table, "kept").astype(bool).reshape(len(informative), blocks, -1) if blocks else None
-        return Samples(
+        samples = Samples(
             video=table["video"].to_numpy(),
             label=table["label"].to_numpy(),
             logits=_matrix(table, "logits"),
@@ -56,6 +56,9 @@ def read_samples(path: Path) -> Samples:
             kept=kept,
             informative=informative,
         )
+        if samples.times.shape != informative.shape or (kept is not None and kept.shape[2:] != informative.shape[1:]):
+            raise ValueError("its columns differ in their numbers of frames")
+        return samples
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is not a readable file of samples ({error}); expected what a run writes there."
@@ -68,5 +71,7 @@ def _lists(rows: np.ndarray) -> pa.FixedSizeListArray:
 
 def _matrix(table: pa.Table, name: str) -> np.ndarray:
     column = table[name].combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type):
+        raise ValueError(f"{name} is of type {column.type}, not a list of fixed length")
     width = column.type.list_size
     return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)

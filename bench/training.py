@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from afnet.contract import Output, Progress, VideoModel
-from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.checkpoint import load_checkpoint, restore, save_checkpoint
 from bench.data.catalogue import find_dataset
 from bench.data.loader import Batch, normalise, training_batches
 from bench.errors import UserError
 from bench.experiment import Experiment, Training
 from bench.methods import build_model
-from bench.record import write_heartbeat, write_text
+from bench.record import append_line, read_lines, write_description, write_text
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +119,7 @@ def train(experiment: Experiment, folder: Path, device: torch.device, report: Re
     optimiser = make_optimiser(model, experiment.training)
     run = _Run(experiment, folder, model, optimiser)
     run.resume()
+    write_description(folder, experiment)
     if run.step < experiment.steps:
         _loop(run, device, report)
     return model.eval(), Clock(run.seconds, run.loading)
@@ -139,32 +140,30 @@ class _Run:
 
     def resume(self) -> None:
         """Load the last checkpoint, if any, and cut the progress file back to it."""
-        state = load_checkpoint(self.folder / "checkpoint.pt", self.experiment.training_id)
+        path = self.folder / "checkpoint.pt"
+        state = load_checkpoint(path, self.experiment.training_id)
         if state is not None:
-            self.model.load_state_dict(state["model"])
-            if state["optimiser"] is not None:
-                self.optimiser.load_state_dict(state["optimiser"])
+            restore(path, state, self.model, self.optimiser)
             self.step, self.seconds, self.loading = state["step"], state["seconds"], state["loading"]
             log.info("taking up the training at step %d of %d", self.step, self.experiment.steps)
         self._cut_progress()
         self.saved_at = time.monotonic()
 
     def _cut_progress(self) -> None:
-        """Keep the lines up to the checkpoint; a line cut short by a kill comes after it."""
+        """Keep the lines up to the checkpoint that can be read; a line cut short by a kill comes after it."""
         path = self.folder / "progress.jsonl"
         kept = []
-        for line in path.read_text().splitlines() if path.exists() else []:
+        for line in read_lines(path):
             try:
                 if json.loads(line)["step"] > self.step:
                     break
-            except (json.JSONDecodeError, KeyError, TypeError):
-                break
+            except (ValueError, KeyError, TypeError):
+                continue
             kept.append(line + "\n")
         write_text(path, "".join(kept))
 
     def log_line(self, **facts: Any) -> None:
-        with open(self.folder / "progress.jsonl", "a") as file:
-            file.write(json.dumps({"step": self.step, **facts}) + "\n")
+        append_line(self.folder / "progress.jsonl", json.dumps({"step": self.step, **facts}))
 
     def save(self, *, force: bool = False) -> None:
         """Write a checkpoint if the last one is old enough; the finished one drops the optimiser's state."""
@@ -219,7 +218,6 @@ def _loop(run: _Run, device: torch.device, report: Report) -> None:
             )
             losses.clear()
             run.save()
-            write_heartbeat(run.folder, stage="train", step=run.step, steps=experiment.steps)
             report("train", run.step, experiment.steps)
 
 

@@ -43,7 +43,7 @@ def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
     samples = read_samples(result.path.with_name("samples.parquet"))
     if samples.kept is None:
         return None
-    tiles = _tiles(result, samples.times.shape[1])[:clips]
+    tiles = _tiles(result, samples.times.shape[1])[: min(clips, len(samples.video))]
     blocks, frames = samples.kept.shape[1:]
     row = TILE + 4 + blocks * BAR + GAP
     canvas = Image.new("RGB", (frames * (TILE + 2), len(tiles) * row), "white")
@@ -71,6 +71,11 @@ def _tiles(result: Result, frames: int) -> list[list[Image.Image]]:
             f"{path} is not a readable picture ({error}); expected the sheet of clips of the record."
         ) from error
     side = sheet.width // frames
+    if side == 0 or sheet.size != (side * frames, sheet.height // side * side):
+        raise UserError(
+            f"{path} has {sheet.width}x{sheet.height} pixels; expected a sheet of square pictures, {frames} to a row "
+            "as the record's samples have frames."
+        )
     return [
         [
             sheet.crop((t * side, top, (t + 1) * side, top + side)).resize((TILE, TILE), Image.Resampling.LANCZOS)

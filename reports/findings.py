@@ -7,7 +7,7 @@ import pandas as pd
 
 def findings(table: pd.DataFrame) -> list[str]:
     """Sentences for the top of a report, in a fixed order."""
-    sentences = (_motion(table), _frames(table), _ratio(table), _selection(table), _saving(table))
+    sentences = (_motion(table), _frames(table), _ratio(table), _selection(table), _saving(table), _withheld(table))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -78,3 +78,13 @@ def _saving(table: pd.DataFrame) -> str:
     caveat = f" {none} of these {len(rows)} cannot be told from no saving." if none else ""
     caveat += f" {noisy} of the timings are marked noisy." if noisy else ""
     return f"Saving realised, time saved per multiply-add saved (1 is perfect), with 95% intervals: {parts}.{caveat}"
+
+
+def _withheld(table: pd.DataFrame) -> str:
+    several = table[table["method"] != table["title"]]
+    if several.empty:
+        return ""
+    return (
+        "Withheld: these records hold experiments that differ in more than method, frames, ratio and shift; no "
+        f"sentence compares the points of {', '.join(several['title'].unique())} by frames and ratio alone."
+    )

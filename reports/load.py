@@ -10,31 +10,35 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UserError, unknown
-from bench.methods import find_method
 from bench.record import Result, read_result, result_files
+from reports.filmstrip import Filmstrip, draw_filmstrip
+from reports.labels import method_labels, title
 
 POLICIES = ("stop", "skip")
 
 
 @dataclass(frozen=True)
 class Records:
-    """What was found.
+    """What was found, all of it: nothing is read after this.
 
     Attributes:
         results: of the points, ordered as `table`.
         table: a row a point.
+        filmstrips: by experiment_id, of the points that decide about frames.
         left_out: for each record that could not be read, its path and why.
     """
 
     results: list[Result]
     table: pd.DataFrame
+    filmstrips: dict[str, Filmstrip]
     left_out: dict[str, str]
 
 
 def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
-    """Read every record below these folders.
+    """Read every record below these folders, its samples and its sheet of clips too.
 
     Args:
+        folders: or single result.json files.
         on_bad: "stop" raises for a damaged record, "skip" leaves it out and says so.
 
     Raises:
@@ -43,15 +47,19 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
     if on_bad not in POLICIES:
         raise unknown("policy", on_bad, POLICIES, "--on-bad")
     found: dict[str, Result] = {}
+    filmstrips: dict[str, Filmstrip] = {}
     left_out: dict[str, str] = {}
     for path in [path for folder in folders for path in result_files(folder)]:
         try:
             result = read_result(path)
+            filmstrip = draw_filmstrip(result)
         except UserError as error:
             if on_bad == "stop":
                 raise
             left_out[str(path)] = str(error)
             continue
+        if filmstrip is not None:
+            filmstrips[result.values["experiment_id"]] = filmstrip
         earlier = found.setdefault(result.values["experiment_id"], result)
         if earlier.values != result.values:
             raise UserError(
@@ -62,20 +70,15 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
             f"No readable record below {', '.join(map(str, folders))}; expected the folder that `afbench run` or "
             f"`afbench demo` wrote ({len(left_out)} damaged records were left out)."
         )
-    rows = sorted(((_row(result), result) for result in found.values()), key=_order)
-    return Records([result for _, result in rows], pd.DataFrame([row for row, _ in rows]), left_out)
+    labels = method_labels([result.experiment for result in found.values()])
+    pairs = [(_row(result, label), result) for result, label in zip(found.values(), labels, strict=True)]
+    pairs.sort(key=_order)
+    return Records([result for _, result in pairs], pd.DataFrame([row for row, _ in pairs]), filmstrips, left_out)
 
 
 def _order(pair: tuple[dict[str, Any], Result]) -> tuple[Any, ...]:
     row = pair[0]
     return (row["dataset"], row["method"], row["frames"], -(row["ratio"] or 0), row["experiment_id"])
-
-
-def method_label(result: Result) -> str:
-    """The method with what makes it another network: "AFNet", "AFNet, no shift"."""
-    model = result.experiment.model
-    title = find_method(model.method).title
-    return title if getattr(model.settings, "shift", True) else f"{title}, no shift"
 
 
 def point_label(row: dict[str, Any]) -> str:
@@ -84,12 +87,13 @@ def point_label(row: dict[str, Any]) -> str:
     return f"{row['frames']}f{ratio}"
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: Result, label: str) -> dict[str, Any]:
     experiment, metrics = result.experiment, result.metrics
     videos = experiment.data.val_clips
     row: dict[str, Any] = {
         "dataset": experiment.data.dataset,
-        "method": method_label(result),
+        "method": label,
+        "title": title(experiment),
         "backbone": experiment.model.backbone,
         "frames": experiment.evaluation.frames,
         "trained_frames": experiment.model.frames,

@@ -11,11 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.data.catalogue import find_dataset
 from bench.metrics import METRICS
-from bench.record import Result, make_folder, write_text
+from bench.record import Result, check_folder, make_folder, replacing, write_text
 from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, save
-from reports.filmstrip import draw_filmstrip
+from reports.filmstrip import Filmstrip
 from reports.findings import findings
-from reports.load import Records, load_records, method_label
+from reports.load import Records, load_records
 from reports.tables import write_tables
 
 TITLE = "afnet-bench report"
@@ -29,6 +29,7 @@ def write_site(runs: list[Path], out: Path, *, on_bad: str = "stop") -> Path:
     Raises:
         UserError: for records that cannot be read (see load_records) or a folder that cannot be written.
     """
+    check_folder(out)
     records = load_records(runs, on_bad)
     make_folder(out)
     groups = [_group(name, rows, records, out) for name, rows in records.table.groupby("dataset", sort=True)]
@@ -65,13 +66,12 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
         f"{dataset.title}, {videos} validation videos, one view each; GFLOPs are multiply-adds; timed on "
         f"{', '.join(sorted(table['device'].unique()))}."
     )
-    members = [result for result in records.results if result.experiment.data.dataset == name]
     return {
         "title": dataset.title,
         "folder": name,
         "figures": figures,
         "table": write_tables(table, folder, caption),
-        "filmstrips": _filmstrips(members, folder),
+        "filmstrips": _filmstrips(table, records.filmstrips, folder),
     }
 
 
@@ -89,20 +89,18 @@ def _data_uri(png: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
 
 
-def _filmstrips(results: list[Result], folder: Path) -> list[dict[str, str]]:
-    strips = []
-    for result in results:
-        strip = draw_filmstrip(result)
+def _filmstrips(table: pd.DataFrame, filmstrips: dict[str, Filmstrip], folder: Path) -> list[dict[str, str]]:
+    shown = []
+    for row in table.to_dict("records"):
+        strip = filmstrips.get(row["experiment_id"])
         if strip is None:
             continue
-        experiment = result.experiment
-        ratio = getattr(experiment.model.settings, "ratio", None)
-        name = f"{method_label(result)}, {experiment.evaluation.frames} frames" + (
-            f", target ratio {ratio:g}" if ratio else ""
-        )
-        (folder / f"looked-at-{result.values['experiment_id']}.png").write_bytes(strip.png)
-        strips.append({"name": name, "uri": strip.data_uri, "alt": strip.description})
-    return strips
+        ratio = "" if pd.isna(row["ratio"]) else f", target ratio {row['ratio']:g}"
+        with replacing(folder / f"looked-at-{row['experiment_id']}.png") as file:
+            file.write(strip.png)
+        name = f"{row['method']}, {row['frames']} frames{ratio}"
+        shown.append({"name": name, "uri": strip.data_uri, "alt": strip.description})
+    return shown
 
 
 def _environments(results: list[Result]) -> list[str]:

@@ -21,7 +21,6 @@ from sweeps.plan import describe, plan
 from sweeps.progress import STAGES, bars
 
 POLL_SECONDS = 0.2
-LOG_LINES = 15
 
 
 def run_one(values: dict[str, Any], runs: str) -> str:
@@ -64,32 +63,34 @@ def run_points(points: list[Experiment], runs: Path) -> None:
 def _run_job(executor: submitit.LocalExecutor, experiment: Experiment, runs: Path, progress: Progress) -> None:
     """Submit one point and follow it to its end."""
     name = describe(experiment)
-    bar = progress.add_task(name, total=experiment.steps)
+    bar = progress.add_task(name, total=None)
+    started = time.time()
     job = executor.submit(run_one, experiment.to_dict(), str(runs))
     folder = training_folder(runs, experiment)
     try:
         while not job.done():
             heartbeat = read_heartbeat(folder)
-            if heartbeat is not None:
-                stage = STAGES.get(heartbeat["stage"], heartbeat["stage"])
-                progress.update(
-                    bar, description=f"{name}: {stage}", completed=heartbeat["step"], total=heartbeat["steps"]
-                )
+            # A training's earlier point leaves its last heartbeat behind; it says nothing of this one.
+            if heartbeat is not None and heartbeat.time >= started:
+                stage = STAGES.get(heartbeat.stage, heartbeat.stage)
+                progress.update(bar, description=f"{name}: {stage}", completed=heartbeat.step, total=heartbeat.steps)
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         job.cancel()
         raise
     progress.remove_task(bar)
-    failure = job.exception()
-    if failure is not None:
-        raise UserError(f"The point {name} failed. The end of its log:\n{_log_tail(job)}")
+    where = f"Its log is {job.paths.stderr}; the points before it are on disk, and the same command goes on from there."
+    if job.exception() is not None:
+        raise UserError(f"The point {name} failed: {_last_words(job.stderr() or '')}. {where}")
     mistake = job.result()
     if mistake:
-        raise UserError(mistake)
+        raise UserError(f"The point {name} cannot be run: {mistake} {where}")
     if find_result(runs, experiment) is None:
-        raise UserError(f"The point {name} ended without a record; its log is {job.paths.stderr}.")
+        raise UserError(f"The point {name} ended without a record. {where}")
 
 
-def _log_tail(job: submitit.Job[str]) -> str:
-    text = job.stderr() or job.stdout() or "(the log is empty)"
-    return "\n".join(text.splitlines()[-LOG_LINES:]) + f"\nwhole log: {job.paths.stderr}"
+def _last_words(log: str) -> str:
+    """The exception that ended a job, from the last traceback of its log."""
+    _, traceback, after = log.rpartition("Traceback (most recent call last):")
+    words = [line.rstrip(". ") for line in after.splitlines() if line and not line[0].isspace()]
+    return words[0] if traceback and words else "its process ended without a traceback, as where memory runs out"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench.experiment import Experiment
 from bench.methods import find_method
-from bench.record import find_result, training_folder
+from bench.record import find_result, is_locked, training_folder
 
 State = Literal["done", "running", "missing"]
 
@@ -34,20 +33,7 @@ def plan(points: list[Experiment], runs: Path) -> list[Point]:
 def _state(experiment: Experiment, runs: Path) -> State:
     if find_result(runs, experiment) is not None:
         return "done"
-    return "running" if _held(training_folder(runs, experiment) / ".lock") else "missing"
-
-
-def _held(lock: Path) -> bool:
-    """Whether a live process holds the lock."""
-    try:
-        with open(lock) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-    except FileNotFoundError:
-        return False
-    return False
+    return "running" if is_locked(training_folder(runs, experiment)) else "missing"
 
 
 def describe(experiment: Experiment) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from afbench import main
 from bench.checkpoint import load_checkpoint
 from bench.experiment import Experiment
 from bench.record import locked, point_folder, read_heartbeat, read_result, result_files, training_folder
@@ -42,6 +43,8 @@ def afbench(*arguments: str, **options: object) -> subprocess.CompletedProcess[s
         (["sweep", "plan", "dem"], ["Unknown recipe 'dem'", "demo"]),
         (["report", "nowhere"], ["no folder nowhere"]),
         (["report", "nowhere", "--on-bad", "ignore"], ["ignore", "skip, stop"]),
+        (["run", "afnet", "--set", "training.seed=" + "9" * 23], ["training.seed is 9999", "9223372036854775807"]),
+        (["run", "afnet", "--set", "data.train_clips=8"], ["data.train_clips is 8", "no step"]),
     ],
 )
 def test_mistakes_get_a_paragraph_and_status_two(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
@@ -63,6 +66,44 @@ def test_an_unwritable_runs_folder_is_named(tmp_path: Path) -> None:
     done = afbench("run", "tsn", "--runs", str(tmp_path / "file" / "runs"))
     assert done.returncode == 2 and "cannot be written" in done.stderr
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sweep", "plan", "demo", "--runs", "file"],
+        ["demo", "--out", "file"],
+        ["demo", "--tiny", "--out", "file/report"],
+    ],
+)
+def test_a_file_in_a_folders_place_is_refused_at_once(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "file").write_text("kept")
+    done = afbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "file" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("text", ["import sys\nsys.exit(3)\n", "def recipe(tiny): return 1 / 0\n"])
+def test_a_recipe_file_that_fails_gets_status_two(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    done = afbench("sweep", "plan", "mine.py", cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "in line" in done.stderr
+
+
+def test_the_demo_keeps_tiny_apart_and_reports_its_own_points(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sweeps.local.run_points", lambda points, runs: None)
+    reported: list[tuple[list[Path], Path]] = []
+    monkeypatch.setattr("reports.site.write_site", lambda runs, out, on_bad: reported.append((runs, out)))
+    for tiny, own in ((False, "demo"), (True, "demo-tiny")):
+        main(["demo", *(["--tiny"] if tiny else [])])
+        paths, out = reported.pop()
+        assert out == Path(own, "report") and all(path.is_relative_to(Path(own, "runs")) for path in paths)
+        assert [path.parent.name for path in paths] == [
+            point.experiment_id for point in find_recipe("demo").points(tiny)
+        ]
 
 
 def test_a_truncated_result_stops_run_plan_and_report_and_is_kept(runs: Path, tmp_path: Path) -> None:
@@ -114,9 +155,9 @@ def kill_at(step: int, command: list[str], experiment: Experiment, runs: Path) -
     try:
         while True:
             heartbeat = read_heartbeat(folder)
-            if heartbeat is not None and heartbeat["time"] > started:
-                first = heartbeat["step"] if first is None else first
-                if heartbeat["step"] >= step:
+            if heartbeat is not None and heartbeat.time > started:
+                first = heartbeat.step if first is None else first
+                if heartbeat.step >= step:
                     break
             assert process.poll() is None, "the sweep ended before the training reached the step"
             time.sleep(0.002)

@@ -66,6 +66,7 @@ DATASETS: dict[str, Dataset] = {
 
 def find_dataset(name: str) -> Dataset:
     """The entry of a name, or a UserError with the valid ones."""
-    if name not in DATASETS:
+    # Names come from JSON too, where anything may stand; a list cannot be looked up.
+    if not isinstance(name, str) or name not in DATASETS:
         raise unknown("data set", name, DATASETS)
     return DATASETS[name]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from bench.errors import UserError, unknown
 from bench.experiment import Experiment
@@ -38,10 +41,16 @@ class Recipe:
             UserError: when there are none, or two are the same.
         """
         points = self.make(tiny)
-        if not isinstance(points, list) or not all(isinstance(point, Experiment) for point in points):
+        if not isinstance(points, list):
             raise UserError(f"Recipe {self.name} returned {type(points).__name__}; expected a list of experiments.")
         if not points:
             raise UserError(f"Recipe {self.name} gives no experiment; expected at least one.")
+        for position, point in enumerate(points):
+            if not isinstance(point, Experiment):
+                raise UserError(
+                    f"Recipe {self.name} returned a list whose item {position + 1} is of type {type(point).__name__}; "
+                    "expected experiments only."
+                )
         seen: dict[str, int] = {}
         for position, point in enumerate(points):
             first = seen.setdefault(point.experiment_id, position)
@@ -72,21 +81,46 @@ def find_recipe(name: str) -> Recipe:
 def _from_file(path: Path) -> Recipe:
     if not path.is_file():
         raise UserError(f"There is no recipe file {path}; expected a Python file with a function recipe(tiny).")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UserError(f"The recipe file {path} has a syntax error in line {error.lineno}: {error.msg}.") from error
-    except UserError:
-        raise
-    except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        raise UserError(
-            f"The recipe file {path} failed in line {line} with {type(error).__name__}: {error}."
-        ) from error
+    with _blaming(path):
+        module = _executed(path)
     make = getattr(module, "recipe", None)
     if not callable(make):
         raise UserError(f"The recipe file {path} has no function recipe(tiny); expected one that returns experiments.")
-    return Recipe(path.stem, make)
+    return Recipe(path.stem, _blaming(path)(make))
+
+
+def _executed(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"afbench_recipe_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses whose annotations are text look their module up by its name.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
+    return module
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turn whatever a recipe file raises, also a call of sys.exit, into a UserError that names the file's line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _same(frame.filename, path)]
+        if isinstance(error, SyntaxError) and _same(error.filename or "", path):
+            lines.append(error.lineno)
+        place = f" in line {lines[-1]}" if lines else ""
+        if isinstance(error, UserError):
+            raise UserError(f"The recipe file {path} failed{place}: {error}") from error
+        words = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+        said = f"{type(error).__name__}: {words}" if words else type(error).__name__
+        raise UserError(
+            f"The recipe file {path} failed{place} with {said}; expected it to give experiments."
+        ) from error
+
+
+def _same(name: str, path: Path) -> bool:
+    return name == str(path.absolute())

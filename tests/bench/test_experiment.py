@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
+from itertools import product
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import Dropout
@@ -18,6 +20,8 @@ import afnet
 from afnet.contract import VideoModel
 from baselines.tsm import TSM
 from baselines.tsn import TSN
+from bench.data.catalogue import find_dataset
+from bench.data.loader import training_batches
 from bench.errors import UserError
 from bench.experiment import (
     SCHEMA,
@@ -32,6 +36,7 @@ from bench.experiment import (
     override,
 )
 from bench.methods import METHODS, AFNet, build_model
+from bench.training import step_seed
 
 experiments = st.builds(
     lambda frames, ratio, seed, lr, clips: Experiment(
@@ -49,7 +54,7 @@ experiments = st.builds(
 
 @given(experiments)
 def test_json_round_trip_keeps_experiment_and_ids(experiment: Experiment) -> None:
-    again = from_dict(json.loads(experiment.to_json()), "test")
+    again = from_dict(json.loads(json.dumps(experiment.to_dict())), "test")
     assert again == experiment
     assert (again.training_id, again.experiment_id) == (experiment.training_id, experiment.experiment_id)
 
@@ -76,7 +81,7 @@ def test_every_training_field_changes_both_ids_and_point_fields_only_one() -> No
     for change in (
         replace(base, training=Training(seed=1)),
         replace(base, data=Data(seed=1)),
-        replace(base, model=Model(frames=4)),
+        replace(base, model=Model(frames=4), evaluation=Evaluation()),
     ):
         assert change.training_id != base.training_id and change.experiment_id != base.experiment_id
     for change in (replace(base, evaluation=Evaluation(execution="masked")), replace(base, timing=Timing(rounds=5))):
@@ -106,12 +111,60 @@ def test_default_frames_of_the_evaluation_are_those_of_training() -> None:
         ({"model.backbone": "vgg"}, ["vgg", "resnet50"]),
         ({"data.dataset": "imagenet"}, ["imagenet", "digits-in-motion"]),
         ({"model.settings.shift": "perhaps"}, ["model.settings.shift", "true or false"]),
+        ({"data.seed": "9" * 23}, ["data.seed", "9" * 23, f"at most {2**63 - 1}"]),
+        ({"training.seed": str(2**63)}, ["training.seed", f"at most {2**63 - 1}"]),
+        ({"evaluation.seed": str(2**63)}, ["evaluation.seed", f"at most {2**63 - 1}"]),
+        ({"data.train_clips": "15"}, ["data.train_clips is 15", "training.batch 16", "no step"]),
+        ({"evaluation.frames": "4"}, ["evaluation.frames is 4", "8 frames", "tied"]),
     ],
 )
 def test_mistakes_name_the_field_what_was_found_and_the_choices(assignment: dict[str, str], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         override(Experiment(), assignment)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_the_largest_seeds_train_draw_and_generate() -> None:
+    largest = 2**63 - 1
+    assert Experiment(data=Data(seed=largest), training=Training(seed=largest), evaluation=Evaluation(seed=largest))
+    digits = find_dataset("digits-in-motion").open(Data(seed=largest))
+    (batch,) = training_batches(digits, clips=2, frames=2, batch=2, seed=largest, first_step=0, steps=1)
+    assert batch.clips.any()
+    torch.manual_seed(largest)
+    torch.manual_seed(step_seed(largest, 0))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_registry_and_the_networks_agree_on_any_frames(name: str) -> None:
+    """Experiments are refused by the registry, before there is a network to ask."""
+    method = METHODS[name]
+    kinds: list[dict[str, Any]] = [{}]
+    if method.settings is AFNet:
+        kinds = [
+            {"navigation": navigation, "context": context, "sharing": sharing}
+            for navigation, context, sharing in product(
+                ("learned", "random", "uniform"), ("position", "shared", "temporal"), ("block", "stage")
+            )
+        ]
+    for kind in kinds:
+        settings = method.settings(**kind)
+        model = build_model(name, backbone="tiny", frames=4, classes=3, settings=settings)
+        assert method.any_frames(settings) == model.any_frames, kind
+
+
+@pytest.mark.parametrize("part", ["data", "model"])
+def test_a_name_that_is_no_text_is_refused(part: str) -> None:
+    values = Experiment().to_dict()
+    values[part]["dataset" if part == "data" else "method"] = []
+    with pytest.raises(UserError, match=r"Unknown .* \[\]"):
+        from_dict(values, "file")
+
+
+def test_an_integer_too_large_for_a_float_is_refused() -> None:
+    values = Experiment().to_dict()
+    values["training"]["lr"] = 10**400
+    with pytest.raises(UserError, match=r"training\.lr"):
+        from_dict(values, "file")
 
 
 def test_override_of_the_method_brings_its_settings() -> None:

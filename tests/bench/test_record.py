@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -18,8 +20,22 @@ from hypothesis.extra import numpy as hnp
 from bench.errors import UserError
 from bench.experiment import SCHEMA
 from bench.metrics import Samples
-from bench.record import locked, make_folder, read_result, replacing, result_files, write_json
+from bench.record import (
+    check_folder,
+    find_result,
+    is_locked,
+    locked,
+    make_folder,
+    point_folder,
+    read_heartbeat,
+    read_result,
+    replacing,
+    result_files,
+    write_heartbeat,
+    write_json,
+)
 from bench.samples import read_samples, write_samples
+from tests.conftest import small
 
 
 @st.composite
@@ -71,6 +87,16 @@ def test_a_finished_record_reads_back(runs: Path) -> None:
     assert {result.experiment.model.method for result in found} == {"tsn", "tsm", "afnet"}
 
 
+def changed(text: str, value: object, *path: str) -> str:
+    """The JSON with another value at a path."""
+    values = json.loads(text)
+    target = values
+    for name in path[:-1]:
+        target = target[name]
+    target[path[-1]] = value
+    return json.dumps(values)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -78,9 +104,23 @@ def test_a_finished_record_reads_back(runs: Path) -> None:
         (lambda text: "", "not a complete record"),
         (lambda text: "[1]", "expected a record"),
         (lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 7'), "schema 7"),
-        (lambda text: text.replace('"metrics"', '"metric"'), "lacks metrics"),
+        (lambda text: text.replace('"metrics"', '"metric"'), "metrics is missing"),
         (lambda text: text.replace('"lr": 0.05', '"lr": 0.06'), "says training_id"),
         (lambda text: text.replace('"momentum"', '"momentun"'), "momentun"),
+        (lambda text: changed(text, {}, "metrics"), "metrics.top1 is missing"),
+        (lambda text: changed(text, "high", "metrics", "top1"), "metrics.top1 is 'high', expected a number"),
+        (lambda text: changed(text, math.nan, "metrics", "top1"), "metrics.top1 is nan"),
+        (lambda text: changed(text, 0, "macs", "dense"), "macs.dense is 0, expected a number above 0"),
+        (lambda text: changed(text, 10**400, "metrics", "macs"), "metrics.macs is 1000"),
+        (lambda text: changed(text, {}, "timing", "scenarios", "offline"), "offline.dense is missing"),
+        (
+            lambda text: changed(text, [1], "timing", "scenarios", "offline", "dense", "quartiles"),
+            "dense.quartiles is [1], expected two numbers",
+        ),
+        (lambda text: changed(text, {}, "environment", "source"), "environment.source.commit is missing"),
+        (lambda text: changed(text, [], "experiment", "data", "dataset"), "Unknown data set []"),
+        (lambda text: changed(text, {}, "experiment", "model", "method"), "Unknown method {}"),
+        (lambda text: "[" * 100_000, "not a complete record"),
     ],
 )
 def test_a_damaged_record_is_named_and_left_alone(
@@ -95,6 +135,34 @@ def test_a_damaged_record_is_named_and_left_alone(
     assert path.read_bytes() == before
 
 
+def test_what_is_no_file_in_a_results_place_is_named(tmp_path: Path) -> None:
+    experiment = small("tsn")
+    path = point_folder(tmp_path / "runs", experiment) / "result.json"
+    path.mkdir(parents=True)
+    with pytest.raises(UserError, match=r"result\.json cannot be read \(Is a directory\)"):
+        find_result(tmp_path / "runs", experiment)
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(UserError, match=r"file/.*cannot be read \(Not a directory\)"):
+        find_result(tmp_path / "file", experiment)
+    assert (tmp_path / "file").read_text() == "kept" and path.is_dir()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"pid": 1, "time": 1.0, "stage": "train", "step": null, "steps": 2}', "\xff", "[" * 100_000],
+)
+def test_a_heartbeat_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "heartbeat.json").write_bytes(text.encode("latin-1"))
+    assert read_heartbeat(tmp_path) is None
+
+
+def test_a_heartbeat_comes_back(tmp_path: Path) -> None:
+    assert read_heartbeat(tmp_path / "nowhere") is None
+    write_heartbeat(tmp_path, "train", 3, 8)
+    heartbeat = read_heartbeat(tmp_path)
+    assert heartbeat is not None and (heartbeat.stage, heartbeat.step, heartbeat.steps) == ("train", 3, 8)
+
+
 def test_damaged_samples_are_named(runs: Path, tmp_path: Path) -> None:
     path = tmp_path / "samples.parquet"
     source = result_files(runs)[0].with_name("samples.parquet")
@@ -105,8 +173,39 @@ def test_damaged_samples_are_named(runs: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        make_folder(tmp_path / "runs")
+    for check in (make_folder, check_folder):
+        for folder in (tmp_path / "runs", tmp_path / "runs" / "below"):
+            with pytest.raises(UserError, match="cannot be written"):
+                check(folder)
+
+
+def test_checking_a_folder_makes_none(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_place_of_a_written_file_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "value.json").mkdir()
+    with pytest.raises(UserError, match=r"value\.json cannot be written"):
+        write_json(tmp_path / "value.json", {})
+    with pytest.raises(UserError, match=r"nowhere/value\.json cannot be written"):
+        write_json(tmp_path / "nowhere" / "value.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match=r"\.lock cannot be opened \(Is a directory\)"), locked(tmp_path):
+        pass
+    with pytest.raises(UserError, match=r"\.lock cannot be opened"):
+        is_locked(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)  # Tests may run as root, whom no permission stops.
+    with pytest.raises(UserError, match=r"\.lock cannot be opened \(Permission denied\)"), locked(tmp_path):
+        pass
 
 
 def test_the_lock_keeps_a_second_writer_waiting_and_dies_with_its_holder(tmp_path: Path) -> None:
@@ -132,6 +231,11 @@ def test_the_lock_keeps_a_second_writer_waiting_and_dies_with_its_holder(tmp_pat
 
 
 def test_taking_the_lock_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
+    point = tmp_path / "points" / "abc"
+    point.mkdir(parents=True)
     (tmp_path / ".checkpoint.pt.x.partial").write_text("half")
+    (point / ".result.json.x.partial").write_text("half")
+    (point / "result.json").write_text("whole")
     with locked(tmp_path):
-        assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))
+        assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob(".*.partial"))
+        assert (point / "result.json").read_text() == "whole"

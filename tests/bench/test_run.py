@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,14 +19,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench.checkpoint import load_checkpoint
+from bench.checkpoint import digest, load_checkpoint, save_checkpoint
 from bench.data.catalogue import find_dataset
 from bench.data.loader import training_batches, validation_batches
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
 from bench.metrics import compute_metrics
 from bench.record import point_folder, read_result, result_files, training_folder
-from bench.run import run_experiment
+from bench.run import beating, quiet, run_experiment
 from bench.samples import read_samples
 from tests.conftest import small
 
@@ -156,6 +158,59 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(
     with pytest.raises(UserError, match=r"not a readable checkpoint"):
         run_experiment(experiment, tmp_path)
     assert (folder / "checkpoint.pt").read_bytes() == damaged
+    assert {path.name for path in folder.iterdir()} <= {"checkpoint.pt", ".lock", "points"}
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_refused_or_changes_nothing(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    experiment, reference = undisturbed
+    whole = (training_folder(reference, experiment) / "checkpoint.pt").read_bytes()
+    expected = load_checkpoint(training_folder(reference, experiment) / "checkpoint.pt", experiment.training_id)
+    assert expected is not None
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        flipped = bytearray(whole)
+        flipped[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
+        path = tmp_path / "checkpoint.pt"
+        path.write_bytes(flipped)
+        try:
+            found = load_checkpoint(path, experiment.training_id)
+        except UserError:
+            refused += 1
+            continue
+        assert found is not None and digest(found) == digest(expected)
+    assert refused > 75
+
+
+@pytest.mark.parametrize("part", ["model", "optimiser", "step", "digest"])
+def test_a_checkpoint_that_lacks_a_part_is_named(undisturbed, tmp_path: Path, part: str) -> None:  # type: ignore[no-untyped-def]
+    experiment, reference = undisturbed
+    state = torch.load(training_folder(reference, experiment) / "checkpoint.pt", weights_only=True)
+    folder = training_folder(tmp_path, experiment)
+    folder.mkdir(parents=True)
+    torch.save({name: value for name, value in state.items() if name != part}, folder / "checkpoint.pt")
+    with pytest.raises(UserError, match=rf"checkpoint\.pt lacks {part}.*move it away"):
+        run_experiment(experiment, tmp_path)
+
+
+def test_a_checkpoint_of_other_shapes_is_named(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    experiment, _ = undisturbed
+    folder = training_folder(tmp_path, experiment)
+    folder.mkdir(parents=True)
+    state = {"training_id": experiment.training_id, "step": 1, "seconds": 0.0, "loading": 0.0, "optimiser": None}
+    save_checkpoint(folder / "checkpoint.pt", {**state, "model": {"stem.conv1.weight": torch.zeros(1)}})
+    with pytest.raises(UserError, match="does not fit the network of this experiment"):
+        run_experiment(experiment, tmp_path)
+    assert not (folder / "experiment.json").exists()
+
+
+def test_the_digest_sees_names_types_shapes_and_bytes() -> None:
+    tensor = torch.arange(4.0)
+    other = ({"b": tensor}, {"a": tensor.view(2, 2)}, {"a": tensor.double()}, {"a": tensor + 1}, {"a": [tensor]})
+    assert len({digest(state) for state in ({"a": tensor}, *other)}) == 6
+    image = torch.rand(1, 3, 4, 4)
+    assert digest(image) == digest(image.to(memory_format=torch.channels_last))
+    assert digest(torch.tensor(1.0)) != digest(torch.tensor(2.0)) and digest(torch.zeros(2, dtype=torch.bfloat16))
 
 
 def test_another_runs_checkpoint_is_refused(undisturbed: tuple[Experiment, Path], tmp_path: Path) -> None:
@@ -184,6 +239,62 @@ def test_a_pickle_that_wants_to_run_code_is_refused(undisturbed: tuple[Experimen
     assert not (tmp_path / "attacked").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (".lock", r"\.lock cannot be opened"),
+        ("progress.jsonl", r"progress\.jsonl cannot be read"),
+        ("experiment.json", None),
+        ("heartbeat.json", r"heartbeat\.json cannot be written"),
+        ("checkpoint.pt", "not a readable checkpoint"),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path, name: str, said: str | None) -> None:
+    experiment = small("tsn", frames=1)
+    (training_folder(tmp_path, experiment) / name).mkdir(parents=True)
+    if said is None:
+        assert run_experiment(experiment, tmp_path)
+        return
+    with pytest.raises(UserError, match=said):
+        run_experiment(experiment, tmp_path)
+
+
+def test_a_training_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its permissions were taken while those of its points were not; root, who may run this, needs a trick."""
+    experiment = small("tsn", frames=1)
+    folder = training_folder(tmp_path, experiment)
+    make = tempfile.TemporaryFile
+
+    def refuse(*, dir: Path) -> object:
+        if dir == folder:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return make(dir=dir)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(UserError, match=rf"{experiment.training_id} cannot be written to"):
+        run_experiment(experiment, tmp_path)
+
+
+def test_progress_that_is_no_text_loses_only_the_damaged_line(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    experiment, reference = undisturbed
+    folder = training_folder(tmp_path, experiment)
+    folder.mkdir(parents=True)
+    for name in ("checkpoint.pt", "progress.jsonl"):
+        (folder / name).write_bytes((training_folder(reference, experiment) / name).read_bytes())
+    first, second, third = (folder / "progress.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "progress.jsonl").write_bytes(first + b"\xff\xfe" + second + third)
+    run_experiment(experiment, tmp_path)
+    assert (folder / "progress.jsonl").read_bytes() == first + third
+
+
+def test_a_training_is_described_once_without_its_points(runs: Path) -> None:
+    points = [read_result(path) for path in result_files(runs) if "/tsn/" in str(path)]
+    assert len(points) == 2
+    description = json.loads((training_folder(runs, points[0].experiment) / "experiment.json").read_text())
+    assert description == points[0].experiment.training_dict() == points[1].experiment.training_dict()
+    assert set(description) == {"schema", "data", "model", "training"}
+
+
 def test_divergence_stops_with_the_step_and_a_suggestion(tmp_path: Path) -> None:
     wild = replace(small("tsn"), training=Training(batch=4, lr=1e30, warmup=0.0, clip_norm=1e30))
     with pytest.raises(UserError, match=r"step \d of 3.*training\.lr"):
@@ -199,9 +310,10 @@ def test_cuda_where_there_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_frames_other_than_trained_are_refused_where_weights_are_tied(undisturbed: tuple[Experiment, Path]) -> None:
-    experiment, runs = undisturbed
+    """At once, not after the training: the experiment cannot be described."""
+    experiment, _ = undisturbed
     with pytest.raises(UserError, match=r"evaluation\.frames is 8.*tied"):
-        run_experiment(replace(experiment, evaluation=Evaluation(frames=8)), runs)
+        replace(experiment, evaluation=Evaluation(frames=8))
 
 
 @pytest.mark.slow
@@ -241,3 +353,31 @@ def test_heartbeat_tells_the_stage(runs: Path) -> None:
     heartbeat = json.loads(next(runs.glob("*/*/*/heartbeat.json")).read_text())
     assert heartbeat["stage"] == "done" and heartbeat["step"] == heartbeat["steps"] == 3
     assert abs(time.time() - heartbeat["time"]) < 3600
+
+
+def test_every_stage_leaves_heartbeats_and_a_finished_training_none_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[tuple[str, int, int]] = []
+    monkeypatch.setattr("bench.run.write_heartbeat", lambda folder, *facts: beats.append(facts))
+    experiment = replace(small("tsn", frames=2), evaluation=Evaluation(batch=4))
+    run_experiment(experiment, tmp_path)
+    assert [stage for stage, *_ in dict.fromkeys((stage,) for stage, *_ in beats)] == [
+        "train",
+        "evaluate",
+        "time",
+        "done",
+    ]
+    assert ("train", 3, 3) in beats and ("evaluate", 2, 2) in beats and ("time", 0, 1) in beats
+    beats.clear()
+    run_experiment(replace(experiment, evaluation=Evaluation(frames=4)), tmp_path)
+    assert beats[0][0] == "evaluate" and beats[-1][0] == "done"
+
+
+def test_heartbeats_are_throttled_within_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[int] = []
+    monkeypatch.setattr("bench.run.write_heartbeat", lambda folder, stage, done, of: beats.append(done))
+    report = beating(tmp_path, quiet)
+    for done in range(1, 1001):
+        report("train", done, 1000)
+    assert beats[0] == 1 and beats[-1] == 1000 and len(beats) < 10

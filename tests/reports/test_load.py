@@ -26,7 +26,7 @@ def edited(runs: Path, folder: Path, method: str, *edits: Edit) -> dict[str, Any
     for edit in edits:
         edit(values)
     path = folder / "points" / "edited" / "result.json"
-    path.parent.mkdir(parents=True)
+    shutil.copytree(source.parent, path.parent)
     path.write_text(json.dumps(values))
     (row,) = load_records([folder]).table.to_dict("records")
     return dict(row)

@@ -10,14 +10,19 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from bench.errors import UserError
+from bench.experiment import from_dict
 from bench.metrics import METRICS
 from bench.record import result_files
+from bench.samples import read_samples
 from reports.figures import pareto
 from reports.findings import findings
 from reports.load import load_records, saving_realised
@@ -98,6 +103,73 @@ def test_a_damaged_record_stops_or_is_left_out_and_said(runs: Path, tmp_path: Pa
     assert "1 damaged records were left out" in (tmp_path / "out" / "index.html").read_text()
 
 
+@pytest.mark.parametrize(("method", "name"), [("tsn", "samples.parquet"), ("afnet", "clips.jpg")])
+def test_a_record_with_a_damaged_file_stops_before_anything_is_written_or_is_left_out(
+    runs: Path, tmp_path: Path, method: str, name: str
+) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    bad = next(path for path in result_files(tmp_path / "runs") if f"/{method}/" in str(path)).with_name(name)
+    bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
+    out = tmp_path / "out"
+    write_site([runs], out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for path in before:
+        path.write_bytes(b"old")
+    with pytest.raises(UserError, match=rf"{re.escape(str(bad))} is not a readable"):
+        write_site([tmp_path / "runs"], out)
+    assert all(path.read_bytes() == b"old" for path in before)
+    write_site([tmp_path / "runs"], out, on_bad="skip")
+    page = (out / "index.html").read_text()
+    assert "1 damaged records were left out" in page and str(bad) in page and "3 points on" in page
+
+
+@pytest.mark.parametrize(("width", "height"), [(3, 3), (256, 65), (130, 64)])
+def test_a_sheet_of_other_pictures_is_refused(runs: Path, tmp_path: Path, width: int, height: int) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    bad = next(path for path in result_files(tmp_path / "runs") if "/afnet/" in str(path)).with_name("clips.jpg")
+    Image.new("RGB", (width, height)).save(bad)
+    with pytest.raises(UserError, match="expected a sheet of square pictures"):
+        load_records([tmp_path / "runs"])
+
+
+def test_samples_of_another_layout_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "samples.parquet"
+    pq.write_table(pa.table({"informative": [[True], [True, False]]}).replace_schema_metadata({"blocks": "0"}), path)
+    with pytest.raises(UserError, match="informative is of type"):
+        read_samples(path)
+
+
+@pytest.mark.parametrize("place", ["out", "out/below"])
+def test_a_file_in_the_place_of_the_report_is_named_before_records_are_read(tmp_path: Path, place: str) -> None:
+    (tmp_path / "out").write_text("kept")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_site([tmp_path / "nowhere"], tmp_path / place)
+    assert (tmp_path / "out").read_text() == "kept"
+
+
+def test_single_results_are_reported_alone(runs: Path) -> None:
+    path = result_files(runs)[0]
+    (result,) = load_records([path]).results
+    assert result.path == path
+
+
+def test_variants_of_a_method_are_told_apart_and_what_compares_them_is_withheld(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    path = next(path for path in result_files(tmp_path / "runs") if "/tsm/" in str(path))
+    values = json.loads(path.read_text())
+    values["experiment"]["training"]["seed"] = 7
+    other = from_dict(values["experiment"], "test")
+    values |= {"training_id": other.training_id, "experiment_id": other.experiment_id}
+    again = tmp_path / "again" / "points" / "x"
+    shutil.copytree(path.parent, again)
+    (again / "result.json").write_text(json.dumps(values))
+    table = load_records([path, again / "result.json"]).table
+    assert table["method"].tolist() == ["TSM, training.seed 0", "TSM, training.seed 7"]
+    (sentence,) = findings(table)
+    assert sentence.startswith("Withheld") and "TSM" in sentence
+    assert not any("Withheld" in sentence for sentence in findings(load_records([runs]).table))
+
+
 def test_two_results_of_one_experiment_are_refused(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs, tmp_path / "runs")
     path = result_files(tmp_path / "runs")[0]
@@ -150,10 +222,17 @@ def test_names_with_specials_are_escaped() -> None:
 
 
 def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
-    columns = {"clips_per_second": 1.0, "recall": None, "kept_ratio": None, "saving_realised": None, "noisy": False}
+    columns: dict[str, Any] = {
+        "clips_per_second": 1.0,
+        "recall": None,
+        "kept_ratio": None,
+        "saving_realised": None,
+        "noisy": False,
+    }
+    columns |= {"frames": 8, "ratio": None, "gflops": 0.1, "point": "8f"}
     rows = [
-        {"method": "TSN", "frames": 8, "ratio": None, "top1": 50.0, "gflops": 0.1, "point": "8f", **columns},
-        {"method": "TSM", "frames": 8, "ratio": None, "top1": 40.0, "gflops": 0.1, "point": "8f", **columns},
+        {"method": "TSN", "title": "TSN", "top1": 50.0, **columns},
+        {"method": "TSM", "title": "TSM", "top1": 40.0, **columns},
     ]
     (sentence,) = findings(pd.DataFrame(rows))
     assert "does not beat" in sentence and "40.0% against 50.0%" in sentence

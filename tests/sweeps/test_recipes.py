@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,24 @@ HEAD = "from bench.experiment import Experiment, Model, Data\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("def recipe(tiny)\n    return []\n", ["syntax error", "line 1"]),
+        ("def recipe(tiny)\n    return []\n", ["SyntaxError", "line 1"]),
         ("x = 1 / 0\n", ["line 1", "ZeroDivisionError"]),
         ("def other(tiny): return []\n", ["no function recipe"]),
         ("def recipe(tiny): return []\n", ["no experiment"]),
         ("def recipe(tiny): return 3\n", ["returned int"]),
         (HEAD + "def recipe(tiny): return [Experiment(), Experiment()]\n", ["twice", "points 1 and 2"]),
-        (HEAD + "MODEL = Model('afnet', frames=0)\n", ["model.frames is 0"]),
+        (HEAD + "MODEL = Model('afnet', frames=0)\n", ["line 2", "model.frames is 0"]),
+        ("\ndef recipe(tiny):\n    return 1 / 0\n", ["line 3", "ZeroDivisionError"]),
+        ("import json\ndef recipe(tiny):\n    return json.loads('{')\n", ["line 3", "JSONDecodeError"]),
+        ("import json\njson.loads('{')\n", ["line 2", "JSONDecodeError"]),
+        ("def recipe(): return []\n", ["TypeError", "argument"]),
+        ("import sys\nsys.exit(3)\n", ["line 2", "SystemExit", "3"]),
+        ("import sys\ndef recipe(tiny): sys.exit()\n", ["line 2", "SystemExit"]),
+        ("def recipe(tiny):\n    assert tiny is None\n", ["line 2 with AssertionError;"]),
+        (HEAD + "def recipe(tiny): return (Experiment(),)\n", ["returned tuple", "list of experiments"]),
+        (HEAD + "def recipe(tiny): return [Experiment(), 'tsn']\n", ["item 2", "str"]),
+        ("import no_such_package\n", ["line 1", "ModuleNotFoundError"]),
+        ("x = '\0'\n", ["SyntaxError"]),
     ],
 )
 def test_mistakes_in_a_recipe_file_are_named(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -50,6 +62,18 @@ def test_mistakes_in_a_recipe_file_are_named(tmp_path: Path, text: str, words: l
     with pytest.raises(UserError) as caught:
         find_recipe(str(path)).points(True)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_recipe_may_define_dataclasses_and_a_failed_one_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n" + HEAD
+    path.write_text(head + "@dataclass\nclass Size:\n    n: int = 0\ndef recipe(tiny): return [Experiment()]\n")
+    assert find_recipe(str(path)).points(True)
+    path = tmp_path / "fails.py"
+    path.write_text("raise KeyError('x')\n")
+    with pytest.raises(UserError, match="KeyError"):
+        find_recipe(str(path))
+    assert not [name for name in sys.modules if "fails" in name]
 
 
 def test_a_users_recipe_runs(tmp_path: Path) -> None:

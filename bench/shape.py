@@ -1,0 +1,90 @@
+"""What a reader may rely on in a result.json: the values it must have, and of which kind."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value, as an error names it."""
+
+    name: str
+    holds: Callable[[Any], bool]
+
+
+def _between(low: float, high: float, value: Any) -> bool:
+    return type(value) in (int, float) and low <= value <= high
+
+
+# Whatever is measured here is below this; infinity, which JSON can hold in Python, is not.
+LARGEST = 2.0**63
+NUMBER = Kind("a number", lambda value: _between(-LARGEST, LARGEST, value))
+POSITIVE = Kind("a number above 0", lambda value: _between(0, LARGEST, value) and value > 0)
+SHARE = Kind("a number from 0 to 1", lambda value: _between(0, 1, value))
+PERCENT = Kind("a number from 0 to 100", lambda value: _between(0, 100, value))
+QUARTILES = Kind(
+    "two numbers above 0", lambda value: isinstance(value, list) and len(value) == 2 and all(map(POSITIVE.holds, value))
+)
+SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
+TEXT = Kind("text", lambda value: isinstance(value, str))
+TEXT_OR_NULL = Kind("text or null", lambda value: value is None or isinstance(value, str))
+SWITCH_OR_NULL = Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
+
+Shape = dict[str, Any]
+"""Names and what is expected under each: a Kind or a Shape. "name?" may be missing; "*" is every name there is."""
+
+TIMED: Shape = {"batch": POSITIVE, "median": POSITIVE, "quartiles": QUARTILES, "p90": POSITIVE, "noisy": SWITCH}
+EXECUTIONS: Shape = {"dense": {}, "*": TIMED}
+RESULT: Shape = {
+    "experiment": {},
+    "metrics": {
+        "top1": PERCENT,
+        "top5": PERCENT,
+        "macs": POSITIVE,
+        "kept_ratio?": SHARE,
+        "recall?": SHARE,
+        "precision?": SHARE,
+    },
+    "macs": {"dense": POSITIVE},
+    "timing": {"scenarios": {"offline": EXECUTIONS, "single_stream": EXECUTIONS}},
+    "stages": {},
+    "environment": {
+        "device": {"name": TEXT},
+        "cores": NUMBER,
+        "platform": TEXT,
+        "python": TEXT,
+        "packages": {"torch": TEXT_OR_NULL, "numpy": TEXT_OR_NULL},
+        "source": {"commit": TEXT_OR_NULL, "dirty": SWITCH_OR_NULL},
+    },
+}
+
+
+def problems(values: dict[str, Any]) -> list[str]:
+    """What keeps parsed JSON from being a result, in words; nothing where it is one."""
+    found = list(_problems(values, RESULT, ""))
+    if not found:
+        scenarios = values["timing"]["scenarios"]
+        if set(scenarios["offline"]) != set(scenarios["single_stream"]):
+            found.append("timing.scenarios.offline and single_stream differ in their executions")
+    return found
+
+
+def _problems(value: Any, expected: Shape | Kind, path: str) -> Iterator[str]:
+    if isinstance(expected, Kind):
+        if not expected.holds(value):
+            yield f"{path} is {reprlib.repr(value)}, expected {expected.name}"
+    elif not isinstance(value, dict):
+        yield f"{path} is {reprlib.repr(value)}, expected an object"
+    else:
+        for entry, inner in expected.items():
+            name, optional = entry.removesuffix("?"), entry.endswith("?")
+            for key in list(value) if name == "*" else [name]:
+                where = f"{path}.{key}" if path else key
+                if key in value:
+                    yield from _problems(value[key], inner, where)
+                elif not optional:
+                    yield f"{where} is missing"

@@ -1,0 +1,72 @@
+"""Labels: short where the records hold one variant of a method, telling where they hold several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from bench.data.catalogue import DigitsSettings
+from bench.experiment import Data, Evaluation, Experiment, Model, Timing
+from bench.methods import AFNet, FrameAverage
+from reports.labels import method_labels
+from sweeps.recipes import find_recipe
+from tests.conftest import small
+
+
+def test_the_demo_has_the_methods_own_names() -> None:
+    labels = method_labels(find_recipe("demo").points(False))
+    assert set(labels) == {"TSN", "TSM", "AFNet", "AFNet, no shift"}
+
+
+@pytest.mark.parametrize(
+    ("other", "label"),
+    [
+        (lambda point: replace(point, training=replace(point.training, seed=1)), "TSN, training.seed 1"),
+        (lambda point: replace(point, data=replace(point.data, train_clips=8)), "TSN, data.train_clips 8"),
+        (
+            lambda point: replace(point, model=Model("tsn", "resnet50", 4, point.model.settings)),
+            "TSN, backbone resnet50",
+        ),
+        (lambda point: replace(point, timing=Timing(batch=2, rounds=5)), "TSN, timing.rounds 5"),
+        (lambda point: replace(point, evaluation=Evaluation(execution="dense")), "TSN, evaluation.execution dense"),
+        (lambda point: replace(point, model=replace(point.model, frames=8)), "TSN, trained at 8 frames"),
+        (
+            lambda point: replace(point, model=Model("tsn", "tiny", 4, FrameAverage(dropout=0.5))),
+            "TSN, dropout 0.5",
+        ),
+        (
+            lambda point: replace(point, data=replace(point.data, settings=DigitsSettings(noise=0))),
+            "TSN, data.settings.noise 0",
+        ),
+    ],
+)
+def test_what_differs_is_in_the_label(other, label: str) -> None:  # type: ignore[no-untyped-def]
+    point = replace(small("tsn"), evaluation=Evaluation(frames=4))
+    first, second = method_labels([point, other(point)])
+    assert second == label and first != second and first.startswith("TSN, ")
+
+
+def test_a_setting_is_compared_within_its_method_and_data_across_methods() -> None:
+    tsn, afnet = small("tsn"), small("afnet", keep_bias=1.2)
+    assert method_labels([tsn, afnet]) == ["TSN", "AFNet"]
+    other = replace(afnet, data=Data(train_clips=24, val_clips=6))
+    assert method_labels([tsn, other]) == ["TSN, data.train_clips 12", "AFNet, data.train_clips 24"]
+
+
+def test_points_of_one_label_frames_and_ratio_are_one_experiment() -> None:
+    points: list[Experiment] = []
+    for frames, context, ratio, seed, budget, shift in product(
+        (4, 8), ("shared", "temporal"), (0.5, 1.0), (0, 1), (0, 2), (True, False)
+    ):
+        settings = AFNet(dropout=0.0, context=context, ratio=ratio, shift=shift)
+        base = replace(small("afnet"), model=Model("afnet", "tiny", frames, settings))
+        training = replace(base.training, seed=seed)
+        points += [replace(base, training=training, evaluation=Evaluation(frames=f, budget=budget)) for f in (4, 8)]
+    labels = method_labels(points)
+    told = {
+        (label, point.evaluation.frames, point.model.settings.ratio)  # type: ignore[attr-defined]
+        for label, point in zip(labels, points, strict=True)
+    }
+    assert len(told) == len(points) == len({point.experiment_id for point in points})
