@@ -93,8 +93,8 @@ def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: st
     axes.errorbar(
         rows[x],
         rows["top1"],
-        yerr=1.96 * rows["top1_error"],
-        xerr=_spread(rows) if x == "clips_per_second" else None,
+        yerr=_distances(rows, "top1"),
+        xerr=_distances(rows, x) if x == "clips_per_second" else None,
         fmt="none",
         ecolor=colour,
         elinewidth=0.8,
@@ -118,9 +118,6 @@ def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: st
         )
 
 
-def _spread(rows: pd.DataFrame) -> list[Any]:
-    """Distances from the median to the quartiles, for the horizontal bars."""
-    return [
-        rows["clips_per_second"] - rows["clips_per_second_low"],
-        rows["clips_per_second_high"] - rows["clips_per_second"],
-    ]
+def _distances(rows: pd.DataFrame, name: str) -> list[Any]:
+    """Distances from a value to the ends of its interval, for its bars."""
+    return [rows[name] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[name]]

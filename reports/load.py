@@ -102,7 +102,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "execution": experiment.evaluation.execution,
         "videos": videos,
         "top1": metrics["top1"],
-        "top1_error": 100 * standard_error(metrics["top1"] / 100, videos),
+        **_percent_interval(metrics["top1"], videos),
         "top5": metrics["top5"],
         "gflops": metrics["macs"] / 1e9,
         "gflops_dense": result.values["macs"]["dense"] / 1e9,
@@ -117,9 +117,20 @@ def _row(result: Result, label: str) -> dict[str, Any]:
     return {**row, **_timing(result, row)}
 
 
-def standard_error(share: float, n: int) -> float:
-    """Of a share over n videos, sqrt(p (1 - p) / n)."""
-    return float((share * (1 - share) / n) ** 0.5)
+def _percent_interval(top1: float, videos: int) -> dict[str, float]:
+    low, high = wilson(top1 / 100, videos)
+    return {"top1_low": 100 * low, "top1_high": 100 * high}
+
+
+def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95% interval of a share over n videos (Wilson, 1927).
+
+    Unlike share +- z sqrt(share (1 - share) / n) it stays in [0, 1] and has a width at 0 and 1.
+    """
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    # Rounding must not put the share itself outside.
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:

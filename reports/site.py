@@ -57,7 +57,7 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
     figures = [
         _figure(accuracy_vs_gflops(table, dataset.order_blind_ceiling), folder, "accuracy-vs-gflops",
                 "Top-1 accuracy against executed GFLOPs per video; a line joins the points of a method that no other "
-                "point of it beats. Vertical bars: 95% interval over videos."),
+                "point of it beats. Vertical bars: 95% interval over videos (Wilson)."),
         _figure(accuracy_vs_throughput(table, dataset.order_blind_ceiling), folder, "accuracy-vs-throughput",
                 "Top-1 accuracy against clips per second of the executed path; horizontal bars are quartiles."),
     ]  # fmt: skip

@@ -19,7 +19,8 @@ TABLE = pd.DataFrame(
         "point": ["8f r.50", "8f r1"],
         "gflops": [1.0, 3.0],
         "top1": [60.0, 80.0],
-        "top1_error": [2.0, 1.0],
+        "top1_low": [55.0, 79.0],
+        "top1_high": [63.0, 81.5],
         "clips_per_second": [40.0, 20.0],
         "clips_per_second_low": [30.0, 19.0],
         "clips_per_second_high": [44.0, 21.0],
@@ -49,7 +50,7 @@ def closed() -> Iterator[None]:
 
 
 def test_vertical_bars_are_95_percent_intervals_of_top1() -> None:
-    expected = [[[1.0, 60 - 1.96 * 2], [1.0, 60 + 1.96 * 2]], [[3.0, 80 - 1.96 * 1], [3.0, 80 + 1.96 * 1]]]
+    expected = [[[1.0, 55.0], [1.0, 63.0]], [[3.0, 79.0], [3.0, 81.5]]]
     np.testing.assert_allclose(bars(accuracy_vs_gflops(TABLE, None)), expected)
 
 
@@ -67,5 +68,5 @@ def test_the_ceiling_is_drawn_where_there_is_one(ceiling: float | None) -> None:
 
 
 def test_the_line_joins_the_points_that_nothing_beats() -> None:
-    beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, top1=50.0)], ignore_index=True)
+    beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, top1=50.0, top1_low=40.0)], ignore_index=True)
     assert curves(accuracy_vs_gflops(beaten, None)) == [([1.0, 3.0], [60.0, 80.0])]

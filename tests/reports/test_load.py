@@ -14,7 +14,7 @@ import pytest
 
 from bench.experiment import Evaluation, Experiment, from_dict
 from bench.record import read_result, result_files, training_folder
-from reports.load import Records, load_records, point_label, saving_realised, standard_error
+from reports.load import Records, load_records, point_label, saving_realised, wilson
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -89,16 +89,20 @@ def test_points_stand_by_method_and_number_of_frames(runs: Path) -> None:
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("share", "n", "error"), [(0.5, 100, 0.05), (0.2, 400, 0.02), (0.9, 900, 0.01), (0.0, 10, 0.0), (1.0, 10, 0.0)]
-)
-def test_the_standard_error_of_a_share_is_a_binomials(share: float, n: int, error: float) -> None:
-    assert standard_error(share, n) == pytest.approx(error)
+@pytest.mark.parametrize(("share", "n"), [(0.5, 100), (0.2, 400), (0.9, 900), (0.0, 10), (1.0, 10), (478 / 480, 480)])
+def test_the_interval_holds_the_shares_that_would_not_be_surprised(share: float, n: int) -> None:
+    """Wilson's definition: its ends lie 1.96 of *their own* standard deviations from what was seen."""
+    low, high = wilson(share, n)
+    assert 0 <= low <= share <= high <= 1
+    for end in {low, high} - {0.0, 1.0}:
+        assert abs(end - share) == pytest.approx(1.959964 * (end * (1 - end) / n) ** 0.5, rel=1e-6)
+    assert high - low > 0
 
 
-def test_the_error_of_top1_is_in_percent_over_the_validation_videos(runs: Path, tmp_path: Path) -> None:
+def test_the_interval_of_top1_is_in_percent_over_the_validation_videos(runs: Path, tmp_path: Path) -> None:
     row = edited(runs, tmp_path, "tsn", top1(50.0))
-    assert (row["videos"], row["top1_error"]) == (6, pytest.approx(100 * (0.25 / 6) ** 0.5))
+    assert row["videos"] == 6
+    assert (row["top1_low"] / 100, row["top1_high"] / 100) == pytest.approx(wilson(0.5, 6))
 
 
 def timed(seconds: dict[str, float]) -> Edit:
