@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from afnet.execution import ZeroResponse, run_skipped
+from afnet.execution import ZeroResponse, run_skipped, take_rows
 from afnet.shift import shifted_rows, temporal_shift
 
 
@@ -154,5 +154,5 @@ class FocalBlock(Block):
     def skipped(self, x: Tensor, kept: Tensor) -> Tensor:
         """x (N*T, C, H, W), kept (k,) int64 rows -> (N*T, D, H, W), equal to masked in evaluation."""
         response = self.zero_response(self.residual, x)
-        rows = shifted_rows(x, self.frames, kept) if self.frames else x.index_select(0, kept)
+        rows = shifted_rows(x, self.frames, kept) if self.frames else take_rows(x, kept)
         return self.finish(run_skipped(self.residual, rows, self.shortcut(x), kept, response))

@@ -44,7 +44,10 @@ class Decision:
 
 
 class FusionGate(nn.Module):
-    """a = sigmoid(W2 relu(W1 pool(ample + focal))); out = a * ample + (1 - a) * focal (paper, equation 8)."""
+    """a = sigmoid(W2 relu(W1 pool(ample + focal))); out = a * ample + (1 - a) * focal (paper, equation 8).
+
+    ample is spread to focal's size first, by nearest neighbour.
+    """
 
     def __init__(self, channels: int, *, reduction: int = 16, bias: bool = False) -> None:
         super().__init__()
@@ -53,11 +56,20 @@ class FusionGate(nn.Module):
         self.expand = nn.Linear(hidden, channels, bias=bias)
 
     def forward(self, ample: Tensor, focal: Tensor) -> Tensor:
-        """Two (B, C, H, W) -> (B, C, H, W)."""
+        """ample (B, C, h, w), focal (B, C, H, W) -> (B, C, H, W)."""
+        ample = upsampled(ample, focal)
         # The mean of the sum, without making the sum.
-        pooled = ample.mean(dim=(2, 3)) + focal.mean(dim=(2, 3))  # (B, C)
-        weight = torch.sigmoid(self.expand(functional.relu(self.reduce(pooled))))[:, :, None, None]
-        return torch.lerp(focal, ample, weight)
+        weight = self.weight(ample.mean(dim=(2, 3)) + focal.mean(dim=(2, 3)))
+        return torch.lerp(focal, ample, weight[:, :, None, None])
+
+    def weight(self, pooled: Tensor) -> Tensor:
+        """(B, C) means -> (B, C) weights of ample."""
+        return torch.sigmoid(self.expand(functional.relu(self.reduce(pooled))))
+
+
+def upsampled(ample: Tensor, focal: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, H, W), the size of focal, by nearest neighbour."""
+    return functional.interpolate(ample, size=focal.shape[-2:], mode="nearest")
 
 
 class AFModule(nn.Module):
@@ -137,14 +149,15 @@ class AFModule(nn.Module):
 
         Without focal branch `focal` is the module's input, of which only the size is used.
         """
-        fused = focal
-        if self.kind != "focal":
-            fused = functional.interpolate(self.project(ample), size=focal.shape[-2:], mode="nearest")
         if self.kind == "gate":
-            fused = self.gate(fused, focal)
-        elif self.kind == "sum":
-            fused = fused + focal
-        return self.fusion(functional.relu(fused) if self.relu else fused)
+            fused = self.gate(self.project(ample), focal)
+        elif self.kind == "focal":
+            fused = focal
+        else:
+            fused = upsampled(self.project(ample), focal)
+            fused = fused + focal if self.kind == "sum" else fused
+        # In place where the tensor is this method's own.
+        return self.fusion(functional.relu(fused, inplace=self.kind != "focal") if self.relu else fused)
 
 
 def _rows(decisions: Sequence[Decision], buckets: int) -> list[Tensor]:

@@ -75,7 +75,8 @@ class CellBottleneck(Bottleneck):
         _, _, height, width = x.shape
         rows = _rows_of(x).index_select(0, pixels)  # (P, C)
         rows = functional.relu_(_normalised(self.bn1, _pointwise(self.conv1, rows)))
-        outside = functional.relu_(_normalised(self.bn1, _bias_of(self.conv1)[None]))  # (1, M), what a zero gives
+        # (1, M), what a zero gives; not in place, it may be the bias itself.
+        outside = functional.relu(_normalised(self.bn1, _bias_of(self.conv1)[None]))
         rows = _gathered_3x3(self.conv2, rows, outside, pixels, len(x), height, width)
         rows = functional.relu_(_normalised(self.bn2, rows))
         return _normalised(self.bn3, _pointwise(self.conv3, rows))

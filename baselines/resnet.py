@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from afnet.blocks import Block
 from afnet.contract import he_initialise
+from afnet.inference import FrozenBlock, FrozenBottleneck, freeze
 from afnet.shift import temporal_shift
 
 
@@ -66,6 +68,12 @@ class Bottleneck(nn.Module):
         return functional.relu(self.bn3(self.conv3(out)) + shortcut, inplace=True)
 
 
+@freeze.register
+def _(block: Bottleneck) -> nn.Module:
+    shortcut = nn.Sequential() if block.downsample is None else block.downsample
+    return FrozenBlock(Block(FrozenBottleneck(block), shortcut, frames=block.frames))
+
+
 class ResNet(nn.Module):
     """Features of frames.
 
@@ -110,3 +118,23 @@ class ResNet(nn.Module):
         for stage in range(1, 5):
             x = self.get_submodule(f"layer{stage}")(x)
         return torch.mean(x, dim=(2, 3))
+
+
+@freeze.register(ResNet)
+class FrozenResNet(nn.Module):
+    """The same features in evaluation, of frozen blocks in one chain."""
+
+    def __init__(self, source: ResNet) -> None:
+        super().__init__()
+        self.features = source.features
+        self.stem = freeze(nn.Sequential(source.conv1, source.bn1, nn.ReLU(), source.maxpool))
+        blocks = [block for stage in range(1, 5) for block in source.get_submodule(f"layer{stage}").children()]
+        self.blocks = freeze(nn.Sequential(*blocks))
+
+    def set_frames(self, frames: int) -> None:
+        for module in self.blocks.modules():
+            if isinstance(module, Block) and module.frames:
+                module.frames = frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.mean(self.blocks(self.stem(x)), dim=(2, 3))
