@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from afnet.execution import ZeroResponse, run_skipped, take_rows
+from afnet.execution import ZeroResponse, rounded_up, run_skipped, take_rows
 from afnet.shift import shifted_rows, temporal_shift
 
 
@@ -151,8 +151,17 @@ class FocalBlock(Block):
         """x (N*T, C, H, W), gate (N*T,) float in {0, 1} -> (N*T, D, H, W)."""
         return self.finish(self.residual(self.shifted(x) * gate.view(-1, 1, 1, 1)) + self.shortcut(x))
 
-    def skipped(self, x: Tensor, kept: Tensor) -> Tensor:
-        """x (N*T, C, H, W), kept (k,) int64 rows -> (N*T, D, H, W), equal to masked in evaluation."""
+    def skipped(self, x: Tensor, kept: Tensor, multiple: int = 1) -> Tensor:
+        """x (N*T, C, H, W), kept (k,) int64 rows -> (N*T, D, H, W), equal to masked in evaluation.
+
+        Args:
+            multiple: of which the number of computed rows is one, see rounded_up.
+        """
         response = self.zero_response(self.residual, x)
-        rows = shifted_rows(x, self.frames, kept) if self.frames else take_rows(x, kept)
+        rows = self.gathered(x, kept, multiple)
         return self.finish(run_skipped(self.residual, rows, self.shortcut(x), kept, response))
+
+    def gathered(self, x: Tensor, kept: Tensor, multiple: int) -> Tensor:
+        """The kept rows of shift(x), and repeated ones."""
+        rows = rounded_up(kept, multiple)
+        return shifted_rows(x, self.frames, rows) if self.frames else take_rows(x, rows)

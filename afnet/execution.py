@@ -8,20 +8,23 @@ import torch
 from torch import Tensor, nn
 
 
-def kept_rows(keep: Tensor, buckets: int = 0) -> list[Tensor]:
-    """Indices of the kept frames of several blocks: (blocks, N*T) bool -> one (k,) int64 tensor a block.
+def kept_rows(keep: Tensor) -> list[Tensor]:
+    """Indices of the kept frames of several blocks: (blocks, N*T) bool -> one (k,) int64 tensor a block, ascending.
 
     How many are kept decides the shapes of what follows, so the host must know: one synchronisation for all blocks.
-
-    Args:
-        buckets: when not 0, k is rounded up to one of this many sizes by repeating the last kept row, so that a library
-            that chooses an algorithm for each shape chooses a few times only. The repeated rows are computed.
     """
     rows = [row.nonzero().squeeze(1) for row in keep.cpu()]
-    if buckets:
-        size = -(-keep.shape[1] // buckets)
-        rows = [torch.cat([row, row[-1:].expand(-len(row) % size)]) for row in rows]
     return [row.to(keep.device, non_blocking=True) for row in rows]
+
+
+def rounded_up(rows: Tensor, multiple: int) -> Tensor:
+    """(k,) rows with the last one repeated up to the next multiple.
+
+    A library that chooses an algorithm for each shape then chooses a few times only; the repeated rows are computed and
+    not used.
+    """
+    missing = -len(rows) % multiple
+    return torch.cat([rows, rows[-1:].expand(missing)]) if missing else rows
 
 
 def budget_rows(logits: Tensor, budget: int) -> Tensor:
@@ -55,21 +58,29 @@ def put_rows_(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     return x.index_copy_(0, rows, values)
 
 
+def add_rows_(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """x[rows] += values, in place; no index twice."""
+    if x.stride(1) == 1:
+        x.permute(0, 2, 3, 1).index_add_(0, rows, values.permute(0, 2, 3, 1))
+        return x
+    return x.index_add_(0, rows, values)
+
+
 def run_skipped(
     function: Callable[[Tensor], Tensor], rows: Tensor, base: Tensor, kept: Tensor, response: Tensor
 ) -> Tensor:
     """base + function(rows) in the kept rows, base + response elsewhere: a new tensor.
 
     Args:
-        function: maps (k, C, H, W) to (k, D, H', W'), row by row.
-        rows: (k, C, H, W), its input.
+        function: maps (j, C, H, W) to (j, D, H', W'), row by row.
+        rows: (j >= k, C, H, W), its input; the rows beyond k are computed and not used.
         base: (B, D, H', W'), the shortcut.
-        kept: (k,) int64, where the rows belong; equal indices have equal rows.
+        kept: (k,) int64, where the first k rows belong; no index twice.
         response: (1, D, H', W'), function of an all-zero row.
     """
     out = base + response
     if len(kept):
-        put_rows_(out, kept, function(rows).add_(take_rows(base, kept)))
+        put_rows_(out, kept, function(rows)[: len(kept)].add_(take_rows(base, kept)))
     return out
 
 

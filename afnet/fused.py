@@ -69,7 +69,7 @@ class FusedConv(nn.Module):
         if add is None:
             return ops._convolution_pointwise(x, weight, conv.bias, *shape, activation, [], "")
         rectifies = activation == "relu"
-        unary = ("relu", [], "") if rectifies else (None, [], None)
+        unary: tuple[Any, ...] = ("relu", [], "") if rectifies else (None, [], None)
         out = ops._convolution_pointwise_.binary(add, x, weight, conv.bias, *shape, "add", 1.0, *unary)
         return out if rectifies else activate_(out, activation)  # the only one it takes beside a sum
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from afnet.blocks import Block, Bottleneck, FocalBlock, InvertedResidual, SqueezeExcite
 from afnet.contract import VideoModel
-from afnet.execution import put_rows_, take_rows
+from afnet.execution import add_rows_
 from afnet.fused import Activation, FrozenGate, FrozenStem, FusedConv
 from afnet.module import AFModule, FusionGate
-from afnet.shift import shift_, shifted_rows
+from afnet.shift import shift_
 from afnet.spatial import CellBottleneck, SpatialFocalBlock
 
 Model = TypeVar("Model", bound=VideoModel)
@@ -177,12 +177,9 @@ class FrozenBlock(Block):
 class FrozenFocalBlock(FrozenBlock, FocalBlock):
     """A focal block that writes into its shortcut: F of the kept rows there, F(0) into the others."""
 
-    def skipped(self, x: Tensor, kept: Tensor) -> Tensor:
+    def skipped(self, x: Tensor, kept: Tensor, multiple: int = 1) -> Tensor:
         response = self.zero_response(self.residual, x)
-        rows = shifted_rows(x, self.frames, kept) if self.frames else take_rows(x, kept)
-        base = self.base(x, self.shortcut)
-        own = take_rows(base, kept)
-        self.finish(base.add_(response))
-        if len(kept):
-            put_rows_(base, kept, self.residual(rows, own, "relu" if self.relu else "none"))
-        return base
+        # Before the base, which may be x.
+        own = self.residual(self.gathered(x, kept, multiple))[: len(kept)] if len(kept) else None
+        base = self.base(x, self.shortcut).add_(response)
+        return self.finish(base if own is None else add_rows_(base, kept, own.sub_(response)))

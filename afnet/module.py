@@ -131,8 +131,13 @@ class AFModule(nn.Module):
         return x, decisions
 
     def care(self, x: Tensor, decisions: Sequence[Decision], execution: Execution, buckets: int = 0) -> Tensor:
-        """The focal branch: (N*T, C, H, W) -> (N*T, D, H, W); buckets as in kept_rows."""
-        rows = _rows(decisions, buckets) if execution == "skipped" else [None] * len(decisions)
+        """The focal branch: (N*T, C, H, W) -> (N*T, D, H, W).
+
+        Args:
+            buckets: when not 0, as many numbers of computed rows occur at most (see rounded_up).
+        """
+        multiple = -(-len(x) // buckets) if buckets else 1
+        rows = _rows(decisions) if execution == "skipped" else [None] * len(decisions)
         for block, decision, kept in zip(self.focal, decisions, rows, strict=True):
             if execution == "dense":
                 x = block(x)
@@ -141,7 +146,7 @@ class AFModule(nn.Module):
                 x = block.masked_cells(x, mask) if kept is None else block.skipped_cells(x, mask > 0.5)
             else:
                 assert isinstance(block, FocalBlock)
-                x = block.masked(x, decision.frames.flatten()) if kept is None else block.skipped(x, kept)
+                x = block.masked(x, decision.frames.flatten()) if kept is None else block.skipped(x, kept, multiple)
         return x
 
     def fuse(self, ample: Tensor, focal: Tensor) -> Tensor:
@@ -160,11 +165,11 @@ class AFModule(nn.Module):
         return self.fusion(functional.relu(fused, inplace=self.kind != "focal") if self.relu else fused)
 
 
-def _rows(decisions: Sequence[Decision], buckets: int) -> list[Tensor]:
+def _rows(decisions: Sequence[Decision]) -> list[Tensor]:
     """The kept rows of each decision, asking the device at most once for all."""
     known = [decision.rows for decision in decisions]
     asked = [decision.frames.flatten() > 0.5 for decision in decisions if decision.rows is None]
-    answers = iter(kept_rows(torch.stack(asked), buckets) if asked else [])
+    answers = iter(kept_rows(torch.stack(asked)) if asked else [])
     return [next(answers) if rows is None else rows for rows in known]
 
 

@@ -102,7 +102,7 @@ class AFNet(VideoModel):
         budget: frames of each video that every focal block computes in evaluation, those navigation prefers most, in
             place of navigation's own number; None leaves the number to navigation. Shapes are then static.
         buckets: sizes that the number of kept frames is rounded up to when skipping, 0 for none (see
-            afnet.execution.kept_rows).
+            afnet.execution.rounded_up).
         forced_cells: (blocks, N, T, grid, grid) bool that replaces the cells' decisions, as `forced` the frames'.
 
     Raises:
