@@ -32,7 +32,10 @@ def optimize_for_inference(model: Model) -> Model:
     Logits stay within rounding (1e-3), decisions too but for exact ties. The copy takes clips of any layout; the first
     convolution turns the maps channels-last. It cannot be trained: its batch-norms are gone.
     """
-    fast = freeze(copy.deepcopy(model).eval())
+    own = copy.deepcopy(model)
+    if own.training:  # else the knobs of the inference point stay as they are
+        own.eval()
+    fast = freeze(own)
     assert isinstance(fast, type(model))
     fast.optimised = True
     for parameter in fast.parameters():

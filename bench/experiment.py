@@ -16,11 +16,11 @@ from typing import Any
 
 from bench.data.catalogue import find_dataset
 from bench.errors import UserError, unknown
-from bench.fields import Checked, choice, from_mapping, number
+from bench.fields import Checked, choice, from_mapping, number, switch
 from bench.methods import find_method
 
 # Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
-SCHEMA = 3
+SCHEMA = 4
 TRAINING_PARTS = ("data", "model", "training")
 POINT_PARTS = (*TRAINING_PARTS, "evaluation", "timing")
 ID_LENGTH = 12
@@ -101,6 +101,7 @@ class Timing(Checked):
     dtype: str = choice("float32", "of weights and clips", "float32", "bfloat16", "float16")
     batch: int = number(16, "clips a forward in the offline scenario", at_least=1)
     rounds: int = number(20, "interleaved rounds over the executions", at_least=3)
+    optimised: bool = switch(True, "the network as afnet.optimize_for_inference leaves it, for every method alike")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ the model against the counter on a batch of real clips.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from afnet.contract import Selection, VideoModel
+from afnet.fused import FUSES
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,26 @@ class MismatchError(RuntimeError):
     """The cost model and the counter disagree; a number that rests on it must not be recorded."""
 
 
+def _fused_flops(x: Any, weight: Any, *others: Any, out_shape: Any = None, **named: Any) -> int:
+    """Of afnet.fused's convolutions, whatever they add and rectify: two for each weight and place it is applied to."""
+    out_channels, places = out_shape[1], math.prod(out_shape) // out_shape[1]
+    assert weight[0] == out_channels
+    return 2 * places * math.prod(weight)
+
+
+def _fused_sum_flops(add: Any, x: Any, weight: Any, *others: Any, out_shape: Any = None, **named: Any) -> int:
+    return _fused_flops(x, weight, out_shape=out_shape)
+
+
+# The counter knows torch's public convolutions only.
+FUSED_CONVOLUTIONS: dict[Any, Any] = {}
+if FUSES:
+    FUSED_CONVOLUTIONS = {
+        torch.ops.mkldnn._convolution_pointwise: _fused_flops,
+        torch.ops.mkldnn._convolution_pointwise_: _fused_sum_flops,
+    }
+
+
 def count(model: VideoModel, clips: Tensor) -> dict[str, dict[str, int]]:
     """Multiply-adds of one forward by module name and operator; the root is "Global".
 
@@ -81,7 +103,7 @@ def count(model: VideoModel, clips: Tensor) -> dict[str, dict[str, int]]:
     """
     with torch.no_grad():
         model(clips)
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=FUSED_CONVOLUTIONS) as counter:
             model(clips)
     root = type(model).__name__
     return {
@@ -124,8 +146,11 @@ def kept_units(model: VideoModel, selection: Selection, clips: Tensor) -> NDArra
     return model.kept_units(selection, *clips.shape[-2:]).cpu().numpy()
 
 
-def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> None:
+def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> int:
     """Hold the cost model against the counter on the model's own decisions.
+
+    Returns:
+        The multiply-adds of these clips.
 
     Raises:
         MismatchError: when they differ by a single multiply-add.
@@ -140,6 +165,7 @@ def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> None:
             f"the cost model gives {predicted} multiply-adds for {len(clips)} videos, the counter {counted}: "
             f"{type(model).__name__} computes something that its units do not name"
         )
+    return counted
 
 
 def _total(counted: dict[str, dict[str, int]], module: str) -> int:

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from afnet.contract import VideoModel
+from afnet.inference import optimize_for_inference
 from bench.data.loader import Batch, normalise
 from bench.environment import available_cores, describe_device, describe_environment
 from bench.errors import UserError
 from bench.evaluation import evaluate, first_clips, validation
 from bench.experiment import SCHEMA, Experiment
-from bench.macs import cost_model, verify
+from bench.macs import CostModel, cost_model, verify
 from bench.methods import find_method
 from bench.metrics import compute_metrics
 from bench.record import (
@@ -115,7 +115,7 @@ def _measure(
     samples = evaluate(model, batches, experiment, cost, device, report)
     evaluated = time.perf_counter()
     report("time", 0, 1)
-    timing = _time(model, experiment, samples.macs)
+    timing = _time(model, experiment, cost)
     report("time", 1, 1)
     write_samples(point / "samples.parquet", samples)
     preview = first_clips(experiment, PREVIEW_CLIPS)
@@ -154,16 +154,20 @@ def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
     return model
 
 
-def _time(model: VideoModel, experiment: Experiment, macs: NDArray[np.int64]) -> dict[str, Any]:
-    """Time the point on the first validation clips, whose multiply-adds stand beside the times."""
+def _time(model: VideoModel, experiment: Experiment, cost: CostModel) -> dict[str, Any]:
+    """Time the point on the first validation clips; the multiply-adds of the network that is timed stand beside it."""
     timing = experiment.timing
     device, dtype = torch.device(timing.device), getattr(torch, timing.dtype)
     clips = normalise(first_clips(experiment, timing.batch).clips, device, dtype)
     model = model.to(device=device, dtype=dtype)
+    if timing.optimised:
+        model = optimize_for_inference(model)
+    macs = verify(model, clips, cost)
     return {
         **time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips),
+        "optimised": timing.optimised,
         "device": describe_device(timing.device),
-        "macs_per_video": float(macs[: len(clips)].mean()),
+        "macs_per_video": macs / len(clips),
     }
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from afnet.contract import EXECUTIONS
+from afnet.inference import optimize_for_inference
 from bench.data.catalogue import find_dataset
 from bench.macs import MismatchError, cost_model, count, verify
 from bench.methods import AFNet, FrameAverage, build_model
@@ -155,3 +157,21 @@ def test_videos_differ_in_cost_by_what_they_kept() -> None:
     units = np.zeros((6, 2), np.int64)
     units[1, 1] = 2
     assert cost.of(units, 2).tolist() == [cost.static, cost.static + 2 * cost.per_unit[1]]
+
+
+@pytest.mark.parametrize("name", ["tsn", "tsm", "afnet", "mobilenetv3", "cells"])
+def test_an_optimised_network_executes_the_same_multiply_adds(name: str) -> None:
+    """By the counter, which must know the fused convolutions."""
+    kinds = {"mobilenetv3": {}, "cells": {"spatial": "2"}, "afnet": {}}
+    settings = AFNet(keep_bias=1.0, **kinds[name]) if name in kinds else FrameAverage()  # type: ignore[arg-type]
+    method, backbone = (
+        ("afnet", "mobilenetv3" if name == "mobilenetv3" else "tiny") if name in kinds else (name, "tiny")
+    )
+    model = build_model(method, backbone=backbone, frames=4, classes=CLASSES, settings=settings).eval()
+    fast, clips = optimize_for_inference(model), torch.randn(2, 4, 3, SIDE, SIDE)
+    cost = cost_model(model, clips)
+    counted = cost_model(fast, clips)
+    assert replace(counted, operators=cost.operators, policy=cost.policy) == cost and counted.policy == cost.policy
+    for execution in EXECUTIONS:
+        fast.execution = execution
+        assert verify(fast, clips, cost) > 0
