@@ -58,6 +58,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Speed as ratios within one run, kept in .benchmarks; `-- --benchmark-compare` sets them beside the last ones."""
+    files = ("tests/benchmarks", "-o", "python_files=benchmark_*.py")
+    run(session, "python", "-m", "pytest", "-q", *files, "--benchmark-autosave", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Formatting, lint and types."""
     run(session, "ruff", "format", "--check", ".")

@@ -100,8 +100,11 @@ def decide(logits: Tensor, *, noise: bool, temperature: float, hard: bool = True
         (...) float.
     """
     if noise:
-        # Gumbel(0, 1) as -log(Exponential(1)); the clamp keeps a draw of exactly zero finite.
-        logits = logits - torch.empty_like(logits).exponential_().clamp_min_(1e-20).log()
+        # Gumbel(0, 1) as -log(Exponential(1)); the clamp keeps a draw of exactly zero finite. Half precision cannot hold
+        # its bound, and would draw zeros.
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        drawn = torch.empty_like(logits, dtype=wide).exponential_().clamp_min_(1e-20).log()
+        logits = logits - drawn.to(logits.dtype)
     soft = torch.softmax(logits / temperature, dim=-1)[..., KEEP]
     if not hard:
         return soft

@@ -67,7 +67,7 @@ def run_experiment(experiment: Experiment, runs: Path, report: Report = quiet) -
     """Bring one point to its record, taking up whatever an earlier run left; a finished point is only read.
 
     Raises:
-        UserError: for a folder, device, checkpoint or record that cannot be used.
+        UserError: for a folder, device, checkpoint or record that cannot be used, or logits that are not finite.
     """
     device = choose_device(experiment)
     folder, point = training_folder(runs, experiment), point_folder(runs, experiment)
@@ -162,6 +162,12 @@ def _time(model: VideoModel, experiment: Experiment, cost: CostModel) -> dict[st
     model = model.to(device=device, dtype=dtype)
     if timing.optimised:
         model = optimize_for_inference(model)
+    with torch.inference_mode():
+        if not model(clips).logits.isfinite().all():
+            raise UserError(
+                f"Timed in {timing.dtype}, the network's logits are not finite, so its decisions mean nothing; expected a "
+                "timing.dtype that holds its values: float32, or bfloat16 in place of float16."
+            )
     macs = verify(model, clips, cost)
     return {
         **time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips),

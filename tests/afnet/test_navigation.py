@@ -27,6 +27,18 @@ def test_noise_draws_with_the_softmax_probability() -> None:
     assert abs(share - expected) < 4 * (expected * (1 - expected) / 20_000) ** 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_noise_is_as_good_in_other_precisions(dtype: torch.dtype) -> None:
+    """Half precision would draw exact zeros, whose logarithm is infinite."""
+    torch.manual_seed(0)
+    logits = torch.tensor([0.0, 1.0], dtype=dtype).expand(200_000, 2).clone().requires_grad_()
+    decisions = decide(logits, noise=True, temperature=0.5)
+    assert decisions.dtype == dtype and set(decisions.unique().tolist()) == {0.0, 1.0}
+    assert abs(decisions.double().mean().item() - torch.sigmoid(torch.tensor(1.0)).item()) < 0.005
+    decisions.sum().backward()
+    assert logits.grad is not None and logits.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("alike", [False, True])
 def test_navigation_starts_by_keeping_every_frame(alike: bool) -> None:
     torch.manual_seed(0)

@@ -28,6 +28,7 @@ from bench.metrics import compute_metrics
 from bench.record import point_folder, read_result, result_files, training_folder
 from bench.run import beating, quiet, run_experiment
 from bench.samples import read_samples
+from bench.training import train
 from tests.conftest import small
 
 KILLER = """
@@ -299,6 +300,21 @@ def test_divergence_stops_with_the_step_and_a_suggestion(tmp_path: Path) -> None
     wild = replace(small("tsn"), training=Training(batch=4, lr=1e30, warmup=0.0, clip_norm=1e30))
     with pytest.raises(UserError, match=r"step \d of 3.*training\.lr"):
         run_experiment(wild, tmp_path)
+
+
+def test_logits_that_half_precision_cannot_hold_are_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def large(*arguments: Any) -> Any:
+        model, clock = train(*arguments)
+        with torch.no_grad():
+            model.classifier[-1].bias.fill_(1e6)
+        return model, clock
+
+    monkeypatch.setattr("bench.run.train", large)
+    experiment = small("afnet", frames=2)
+    point = replace(experiment, timing=replace(experiment.timing, dtype="float16"))
+    with pytest.raises(UserError, match=r"Timed in float16.*bfloat16"):
+        run_experiment(point, tmp_path)
+    assert not list(tmp_path.glob("**/result.json"))
 
 
 def test_cuda_where_there_is_none_is_refused(tmp_path: Path) -> None:
