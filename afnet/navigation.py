@@ -100,8 +100,8 @@ def decide(logits: Tensor, *, noise: bool, temperature: float, hard: bool = True
         (...) float.
     """
     if noise:
-        # Gumbel(0, 1) as -log(Exponential(1)); the clamp keeps a draw of exactly zero finite. Half precision cannot hold
-        # its bound, and would draw zeros.
+        # Gumbel(0, 1) as -log(Exponential(1)); the clamp keeps a draw of exactly zero finite. Half precision could not
+        # hold its bound, and would draw zeros.
         wide = torch.promote_types(logits.dtype, torch.float32)
         drawn = torch.empty_like(logits, dtype=wide).exponential_().clamp_min_(1e-20).log()
         logits = logits - drawn.to(logits.dtype)

@@ -1,4 +1,4 @@
-"""What skipping is worth in time. Ratios within one run, in turns: `nox -s benchmarks`; nothing here passes or fails by time.
+"""What skipping is worth in time. Ratios within one run, in turns: `nox -s benchmarks`. No time makes anything fail.
 
 AF-ResNet50-TSM at 224 pixels, 2 clips of 8 frames, a quarter of the frames kept in every block, float32. Proof that the
 work is what it is said to be: logits agree, and saving realised is against the closed form's multiply-adds.
