@@ -165,8 +165,8 @@ def _time(model: VideoModel, experiment: Experiment, cost: CostModel) -> dict[st
     with torch.inference_mode():
         if not model(clips).logits.isfinite().all():
             raise UserError(
-                f"Timed in {timing.dtype}, the network's logits are not finite, so its decisions mean nothing; expected "
-                "a timing.dtype that holds its values: float32, or bfloat16 in place of float16."
+                f"Timed in {timing.dtype}, the network's logits are not finite, so its decisions mean nothing; use "
+                "a timing.dtype that holds its values: float32, or bfloat16 instead of float16."
             )
     macs = verify(model, clips, cost)
     return {
