@@ -14,14 +14,15 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from afnet.blocks import Block, Bottleneck, FocalBlock, InvertedResidual, SqueezeExcite
 from afnet.contract import VideoModel
 from afnet.execution import add_rows_
 from afnet.fused import Activation, FrozenGate, FrozenStem, FusedConv
 from afnet.module import AFModule, FusionGate
-from afnet.shift import shift_
-from afnet.spatial import CellBottleneck, SpatialFocalBlock
+from afnet.shift import shift_, shift_sources
+from afnet.spatial import CellBottleneck, SpatialFocalBlock, bias_of
 
 Model = TypeVar("Model", bound=VideoModel)
 
@@ -38,6 +39,8 @@ def optimize_for_inference(model: Model) -> Model:
     fast = freeze(own)
     assert isinstance(fast, type(model))
     fast.optimised = True
+    for module in fast.modules():  # not by eval(), which would set the model's knobs
+        module.training = False
     for parameter in fast.parameters():
         parameter.requires_grad_(False)
     return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -56,11 +59,6 @@ def freeze(module: nn.Module) -> nn.Module:
             setattr(module, name, nn.utils.fuse_conv_bn_eval(conv, norm))
             setattr(module, norm_name, nn.Identity())
     return module
-
-
-# As it is, with its convolutions folded: it computes pixels, not maps.
-freeze.register(CellBottleneck, freeze.dispatch(nn.Module))
-freeze.register(SpatialFocalBlock, freeze.dispatch(nn.Module))
 
 
 @freeze.register
@@ -186,3 +184,93 @@ class FrozenFocalBlock(FrozenBlock, FocalBlock):
         own = self.residual(self.gathered(x, kept, multiple))[: len(kept)] if len(kept) else None
         base = self.base(x, self.shortcut).add_(response)
         return self.finish(base if own is None else add_rows_(base, kept, own.sub_(response)))
+
+
+Places = tuple[Tensor, Tensor, Tensor]
+"""Frame, row and column of cells, each (k,) int64."""
+
+
+def as_cells(maps: Tensor, h: int, w: int) -> Tensor:
+    """A view of (B, H, W, C) maps as (B, H / h, W / w, h, w, C) cells of h x w pixels."""
+    return maps.unflatten(2, (-1, w)).unflatten(1, (-1, h)).transpose(2, 3)
+
+
+@freeze.register(CellBottleneck)
+class FrozenCellBottleneck(CellBottleneck):
+    """A cell bottleneck that computes tiles: whole cells, as a batch of small maps.
+
+    The 3x3 needs a border of one pixel around each tile; it is read off a board that holds the middle features of kept
+    cells and, elsewhere, what a zero gives. So every convolution is a library's, and computes kept pixels only.
+    """
+
+    def __init__(self, source: CellBottleneck) -> None:
+        nn.Module.__init__(self)
+        for name, module in freeze.dispatch(nn.Module)(source).named_children():
+            setattr(self, name, module)
+        self.expand = FusedConv(self.conv1, activation="relu")
+        self.inner = FusedConv(self.conv2, activation="relu")
+        self.project = FusedConv(self.conv3)
+        without_padding = copy.copy(self.conv2)
+        without_padding.padding = (0, 0)
+        self.tile = FusedConv(without_padding, activation="relu")
+
+    def forward(
+        self, x: Tensor, add: Tensor | None = None, activation: Activation = "none", *, pixels: Tensor | None = None
+    ) -> Tensor:
+        if pixels is not None:
+            return super().forward(x, pixels=pixels)
+        return self.project(self.inner(self.expand(x)), add, activation)
+
+    def tiles(self, tiles: Tensor, places: Places, maps: torch.Size, add: Tensor, activation: Activation) -> Tensor:
+        """act(F + add) of cells.
+
+        Args:
+            tiles: (k, C, h, w), the input at `places` of maps of shape (B, C, H, W).
+            add: (k, D, h, w), given up.
+
+        Returns:
+            (k, D, h, w).
+        """
+        (frames, _, height, width), (h, w) = maps, tiles.shape[-2:]
+        middle = self.expand(tiles)
+        board = middle.new_zeros(frames, height + 2, width + 2, middle.shape[1])
+        inside = board[:, 1:-1, 1:-1]
+        inside[...] = functional.relu(bias_of(self.conv1))
+        as_cells(inside, h, w)[places] = middle.permute(0, 2, 3, 1)
+        # (B, H / h, W / w, h + 2, w + 2, channels), overlapping by two pixels
+        windows = board.unfold(1, h + 2, h).unfold(2, w + 2, w).permute(0, 1, 2, 4, 5, 3)
+        return self.project(self.tile(windows[places].permute(0, 3, 1, 2)), add, activation)
+
+
+@freeze.register(SpatialFocalBlock)
+class FrozenSpatialFocalBlock(FrozenBlock, SpatialFocalBlock):
+    """Cells in tiles, where they are all of one size; pixel by pixel where the grid does not divide the map."""
+
+    residual: FrozenCellBottleneck
+
+    def skipped_cells(self, x: Tensor, cells: Tensor) -> Tensor:
+        (height, width), grid = x.shape[-2:], cells.shape[-1]
+        if height % grid or width % grid:
+            return super().skipped_cells(x, cells)
+        h, w = height // grid, width // grid
+        response = self.zero_response(self.residual, x)
+        x = x.contiguous(memory_format=torch.channels_last)
+        places: Places = cells.nonzero(as_tuple=True)  # type: ignore[assignment]
+        inputs = self._inputs(x, places, h, w)  # before the base, which may be x
+        base = self.base(x, self.shortcut)
+        target = as_cells(base.permute(0, 2, 3, 1), h, w)
+        own = target[places].permute(0, 3, 1, 2)
+        own = self.residual.tiles(inputs, places, x.shape, own, "relu" if self.relu else "none")
+        self.finish(base.add_(response))
+        target[places] = own.permute(0, 2, 3, 1)
+        return base
+
+    def _inputs(self, x: Tensor, places: Places, h: int, w: int) -> Tensor:
+        """shift(x) in these cells: (k, C, h, w)."""
+        maps, (frame, row, column) = as_cells(x.permute(0, 2, 3, 1), h, w), places
+        tiles = maps[places]  # (k, h, w, C)
+        if self.frames:
+            for channels, source, outside in shift_sources(x.shape[1] // 8, self.frames, frame, len(x)):
+                moved = maps[..., channels][source, row, column]
+                tiles[..., channels] = moved.masked_fill_(outside.view(-1, 1, 1, 1), 0)
+        return tiles.permute(0, 3, 1, 2)

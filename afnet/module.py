@@ -142,8 +142,9 @@ class AFModule(nn.Module):
             if execution == "dense":
                 x = block(x)
             elif isinstance(block, SpatialFocalBlock):
-                mask = _mask(decision, *x.shape[-2:])
-                x = block.masked_cells(x, mask) if kept is None else block.skipped_cells(x, mask > 0.5)
+                cells = _cells(decision)
+                whole = kept is None
+                x = block.masked_cells(x, spread(cells, *x.shape[-2:])) if whole else block.skipped_cells(x, cells)
             else:
                 assert isinstance(block, FocalBlock)
                 x = block.masked(x, decision.frames.flatten()) if kept is None else block.skipped(x, kept, multiple)
@@ -173,7 +174,7 @@ def _rows(decisions: Sequence[Decision]) -> list[Tensor]:
     return [next(answers) if rows is None else rows for rows in known]
 
 
-def _mask(decision: Decision, height: int, width: int) -> Tensor:
-    """(N*T, 1, H, W): the frame's weight times the cell's."""
+def _cells(decision: Decision) -> Tensor:
+    """(N*T, grid, grid): the frame's weight times the cell's."""
     assert decision.cells is not None
-    return decision.frames.view(-1, 1, 1, 1) * spread(decision.cells.flatten(0, 1), height, width)
+    return decision.frames.view(-1, 1, 1) * decision.cells.flatten(0, 1)

@@ -5,6 +5,7 @@ Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -38,17 +39,18 @@ def shifted_rows(x: Tensor, frames: int, rows: Tensor, fraction: int = 8) -> Ten
     Returns:
         (k, C, H, W).
     """
-    fold = x.shape[1] // fraction
     out = take_rows(x, rows)
-    position = rows % frames
-    last = len(x) - 1
-    for channels, source, outside in (
-        (slice(fold), (rows + 1).clamp_max(last), position == frames - 1),
-        (slice(fold, 2 * fold), (rows - 1).clamp_min(0), position == 0),
-    ):
+    for channels, source, outside in shift_sources(x.shape[1] // fraction, frames, rows, len(x)):
         moved = take_rows(x[:, channels], source)
         out[:, channels] = moved.masked_fill_(outside.view(-1, 1, 1, 1), 0)
     return out
+
+
+def shift_sources(fold: int, frames: int, rows: Tensor, count: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """What `rows` of `count` are shifted in: channels, the rows they come from, and where zeros stand in."""
+    position = rows % frames
+    yield slice(fold), (rows + 1).clamp_max(count - 1), position == frames - 1
+    yield slice(fold, 2 * fold), (rows - 1).clamp_min(0), position == 0
 
 
 def shift_(x: Tensor, frames: int, fraction: int = 8) -> Tensor:

@@ -65,7 +65,7 @@ def cell_areas(grid: int, height: int, width: int) -> Tensor:
 class CellBottleneck(Bottleneck):
     """A bottleneck of stride 1 that can be computed at some pixels only."""
 
-    def forward(self, x: Tensor, pixels: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, pixels: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, D, H, W); with pixels, (P,) int64 indices into B*H*W -> (P, D), F(m * x) at those pixels.
 
         m is 1 at the pixels and 0 elsewhere. No gradient flows through the second form.
@@ -76,7 +76,7 @@ class CellBottleneck(Bottleneck):
         rows = _rows_of(x).index_select(0, pixels)  # (P, C)
         rows = functional.relu_(_normalised(self.bn1, _pointwise(self.conv1, rows)))
         # (1, M), what a zero gives; not in place, it may be the bias itself.
-        outside = functional.relu(_normalised(self.bn1, _bias_of(self.conv1)[None]))
+        outside = functional.relu(_normalised(self.bn1, bias_of(self.conv1)[None]))
         rows = _gathered_3x3(self.conv2, rows, outside, pixels, len(x), height, width)
         rows = functional.relu_(_normalised(self.bn2, rows))
         return _normalised(self.bn3, _pointwise(self.conv3, rows))
@@ -90,7 +90,7 @@ def _pointwise(conv: nn.Conv2d, rows: Tensor) -> Tensor:
     return torch.cat([functional.linear(part, weight, bias) for part, weight, bias in parts], dim=1)
 
 
-def _bias_of(conv: nn.Conv2d) -> Tensor:
+def bias_of(conv: nn.Conv2d) -> Tensor:
     """(D,) what the convolution gives on zero input."""
     return conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
 
@@ -145,13 +145,13 @@ class SpatialFocalBlock(FocalBlock):
             out, response = self.residual(inside), self.zero_response(self.residual, x)
         return self.finish(mask * out + (1 - mask) * response + self.shortcut(x))
 
-    def skipped_cells(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (N*T, C, H, W), mask (N*T, 1, H, W) bool -> (N*T, D, H, W), equal to masked_cells in evaluation."""
+    def skipped_cells(self, x: Tensor, cells: Tensor) -> Tensor:
+        """x (N*T, C, H, W), cells (N*T, grid, grid) in {0, 1} -> (N*T, D, H, W), equal to masked_cells."""
         base = self.shortcut(x)
         out = (base + self.zero_response(self.residual, x)).contiguous(memory_format=torch.channels_last)
-        pixels = mask.flatten().nonzero().squeeze(1)
+        pixels = spread(cells, *x.shape[-2:]).flatten().nonzero().squeeze(1)
         if len(pixels):
-            rows = self.residual(self.shifted(x), pixels).add_(_rows_of(base).index_select(0, pixels))
+            rows = self.residual(self.shifted(x), pixels=pixels).add_(_rows_of(base).index_select(0, pixels))
             _rows_of(out).index_copy_(0, pixels, rows)
         return self.finish(out)
 

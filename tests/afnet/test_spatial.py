@@ -68,7 +68,7 @@ def test_kept_pixels_get_what_the_definition_says(
     pixels = mask.flatten().nonzero().squeeze(1)
     with torch.no_grad():
         expected = by_definition(function, x, mask).permute(0, 2, 3, 1).reshape(-1, 32)[pixels]
-        torch.testing.assert_close(function(x, pixels), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(function(x, pixels=pixels), expected, atol=1e-5, rtol=1e-5)
 
 
 def decided(model: AFNet, seed: int, share: float, videos: int = 2) -> None:

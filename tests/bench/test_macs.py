@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,11 +160,12 @@ def test_videos_differ_in_cost_by_what_they_kept() -> None:
     assert cost.of(units, 2).tolist() == [cost.static, cost.static + 2 * cost.per_unit[1]]
 
 
-@pytest.mark.parametrize("name", ["tsn", "tsm", "afnet", "mobilenetv3", "cells"])
+@pytest.mark.parametrize("name", ["tsn", "tsm", "afnet", "mobilenetv3", "cells", "tiles"])
 def test_an_optimised_network_executes_the_same_multiply_adds(name: str) -> None:
     """By the counter, which must know the fused convolutions."""
-    kinds = {"mobilenetv3": {}, "cells": {"spatial": "2"}, "afnet": {}}
-    settings = AFNet(keep_bias=1.0, **kinds[name]) if name in kinds else FrameAverage()  # type: ignore[arg-type]
+    kinds: dict[str, dict[str, Any]] = {"mobilenetv3": {}, "cells": {"spatial": "2"}, "afnet": {}}
+    kinds["tiles"] = {"spatial": "1-3", "grid": 4}  # that divides the maps
+    settings = AFNet(keep_bias=1.0, **kinds[name]) if name in kinds else FrameAverage()
     method, backbone = (
         ("afnet", "mobilenetv3" if name == "mobilenetv3" else "tiny") if name in kinds else (name, "tiny")
     )
