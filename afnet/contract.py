@@ -114,6 +114,13 @@ class VideoModel(nn.Module):
             raise RuntimeError("this network was optimised for inference and has no batch-norms left to train")
         return super().train(mode)
 
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """As torch's; an optimised network works in place, so it keeps no gradient."""
+        if not self.optimised:
+            return super().__call__(*arguments, **named)
+        with torch.no_grad():
+            return super().__call__(*arguments, **named)
+
     def prepare(self, progress: Progress) -> None:
         """Called before each training step; a method with schedules sets them here."""
 

@@ -88,31 +88,55 @@ class ZeroResponse:
     """F(0) of a residual function, computed once per input size, dtype, device and state of the weights.
 
     With zero in, batch-norm still adds its shift, and the 3x3's zero padding makes the border differ: a dropped frame
-    gets this map, the same for all of a block, not zero. A plain object, so that it stays out of the state dict.
+    gets this map, the same for all of a block, not zero. A plain object, so that it stays out of the state dict; copies
+    of it start empty. A weight that is changed behind torch's back (through `.data`) is not noticed.
     """
 
     def __init__(self) -> None:
-        self._key: tuple[object, ...] | None = None
-        self._response: Tensor | None = None
+        self._known: tuple[tuple[object, ...], WeightState, Tensor] | None = None
+
+    def __reduce__(self) -> tuple[type[ZeroResponse], tuple[()]]:
+        return ZeroResponse, ()
 
     def __call__(self, function: nn.Module, like: Tensor) -> Tensor:
         """The response (1, D, H', W') to one all-zero row shaped as the rows of like (B, C, H, W)."""
-        state = _state_of(function)
-        key = (like.shape[1:], like.dtype, like.device, state)
-        if self._response is None or state is None or key != self._key:
-            with torch.no_grad():
-                zero = torch.zeros_like(like[:1])
-                self._response = function(zero)
-            self._key = key
-        return self._response
+        key = (like.shape[1:], like.dtype, like.device)
+        known = self._known
+        if known is not None and known[0] == key and known[1].holds_for(function):
+            return known[2]
+        # Outside inference mode, so that it serves calls that keep gradients too.
+        with torch.inference_mode(False), torch.no_grad():
+            zero = torch.zeros((1, *like.shape[1:]), dtype=like.dtype, device=like.device)
+            if like.is_contiguous(memory_format=torch.channels_last):
+                zero = zero.to(memory_format=torch.channels_last)
+            response: Tensor = function(zero)
+        self._known = (key, WeightState(function), response)
+        return response
 
 
-def _state_of(function: nn.Module) -> tuple[tuple[int, int], ...] | None:
-    """Identity and in-place version of every tensor of a module: changes when the weights do.
+class WeightState:
+    """Which tensors a module had, and in what state.
 
-    None where that cannot be told: tensors made in inference mode have no version.
+    It holds them, so that none of their addresses can be given to another tensor meanwhile.
     """
-    tensors = [*function.parameters(), *function.buffers()]
-    if any(tensor.is_inference() for tensor in tensors):
-        return None
-    return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+
+    def __init__(self, module: nn.Module) -> None:
+        self._tensors = _tensors_of(module)
+        self._versions = _versions(self._tensors)
+
+    def holds_for(self, module: nn.Module) -> bool:
+        """Whether the module still has them, unchanged; no where that cannot be told."""
+        tensors = _tensors_of(module)
+        same = len(tensors) == len(self._tensors) and all(
+            one.data_ptr() == other.data_ptr() for one, other in zip(tensors, self._tensors, strict=True)
+        )
+        return same and self._versions is not None and self._versions == _versions(tensors)
+
+
+def _tensors_of(module: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+
+
+def _versions(tensors: list[Tensor]) -> list[int] | None:
+    """In-place versions; None where there are none: tensors made in inference mode."""
+    return None if any(tensor.is_inference() for tensor in tensors) else [tensor._version for tensor in tensors]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from afnet.execution import WeightState
 from afnet.module import FusionGate
 
 Activation = Literal["none", "relu", "hardswish"]
@@ -23,7 +24,8 @@ class FusedConv(nn.Module):
     """A convolution with the batch-norm after it folded in: `act(conv(x) + add)`.
 
     On a processor, in float32, oneDNN does all of it in one pass, over weights laid out once for its kernels. Elsewhere
-    it is up to three operators of torch.
+    it is up to three operators of torch. oneDNN's ReLU makes zero of NaN, so what is not finite before it need not be
+    seen in the logits.
 
     Args:
         conv: frozen from here on.
@@ -37,7 +39,7 @@ class FusedConv(nn.Module):
         folded = conv if norm is None else nn.utils.fuse_conv_bn_eval(conv, norm.eval())
         self.conv = folded.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.activation: Activation = activation
-        self._packed: tuple[tuple[object, ...], Tensor] | None = None
+        self._packed: tuple[WeightState, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files leave the packed weights out: their layout is this machine's."""
@@ -57,9 +59,11 @@ class FusedConv(nn.Module):
 
     def _fuses(self, x: Tensor, add: Tensor | None) -> bool:
         """Whether oneDNN's fused operators serve this call."""
+        if not FUSES or torch.is_autocast_enabled("cpu"):
+            return False
         plain = x.device.type == "cpu" and x.dtype == self.conv.weight.dtype == torch.float32 and x.numel() > 0
         laid_out = add is None or add.is_contiguous(memory_format=torch.channels_last)
-        return plain and laid_out and FUSES and not self.conv.weight.is_inference()
+        return plain and laid_out and not self.conv.weight.is_inference()
 
     def _in_one_pass(self, x: Tensor, add: Tensor | None, activation: Activation) -> Tensor:
         conv, ops = self.conv, torch.ops.mkldnn
@@ -76,12 +80,11 @@ class FusedConv(nn.Module):
     def _packed_weight(self, x: Tensor) -> Tensor:
         """The weight in oneDNN's own layout, made anew when it changed."""
         conv = self.conv
-        key = (conv.weight.data_ptr(), conv.weight._version)
-        if self._packed is None or self._packed[0] != key:
+        if self._packed is None or not self._packed[0].holds_for(conv):
             packed = torch.ops.mkldnn._reorder_convolution_weight(
                 conv.weight.detach(), conv.padding, conv.stride, conv.dilation, conv.groups, list(x.shape)
             )
-            self._packed = (key, packed)
+            self._packed = (WeightState(conv), packed)
         return self._packed[1]
 
 
@@ -133,6 +136,7 @@ class FrozenGate(FusionGate):
         # Each ample value covers a rectangle of equal size, so the mean is that of the small map.
         weight = self.weight(ample.mean(dim=(2, 3)) + focal.mean(dim=(2, 3)))  # (B, C)
         target = focal.permute(0, 2, 3, 1).unflatten(2, (w, -1)).unflatten(1, (h, -1))  # (B, h, H/h, w, W/w, C)
+        ample, weight = ample.to(focal.dtype), weight.to(focal.dtype)  # under autocast they differ
         target.lerp_(ample.permute(0, 2, 3, 1)[:, :, None, :, None], weight[:, None, None, None, None])
         return focal
 

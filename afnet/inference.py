@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from afnet.blocks import Block, Bottleneck, FocalBlock, InvertedResidual, SqueezeExcite
 from afnet.contract import VideoModel
-from afnet.execution import add_rows_
+from afnet.execution import add_rows_, put_rows_, take_rows
 from afnet.fused import Activation, FrozenGate, FrozenStem, FusedConv
 from afnet.module import AFModule, FusionGate
 from afnet.shift import shift_, shift_sources
@@ -31,7 +31,9 @@ def optimize_for_inference(model: Model) -> Model:
     """A copy for evaluation alone that gives the same logits faster.
 
     Logits stay within rounding (1e-3), decisions too but for exact ties. The copy takes clips of any layout; the first
-    convolution turns the maps channels-last. It cannot be trained: its batch-norms are gone.
+    convolution turns the maps channels-last. It keeps no gradient and cannot be trained: its batch-norms are gone. Its
+    modules have other names, and hooks on those that are replaced are lost. Optimise before casting to half precision:
+    folding rounds.
     """
     own = copy.deepcopy(model)
     if own.training:  # else the knobs of the inference point stay as they are
@@ -66,7 +68,7 @@ def _(chain: nn.Sequential) -> nn.Module:
     frozen: list[nn.Module] = []
     for module in chain:
         last = frozen[-1] if frozen else None
-        if isinstance(module, nn.BatchNorm2d) and isinstance(last, FusedConv):
+        if isinstance(module, nn.BatchNorm2d) and isinstance(last, FusedConv) and last.activation == "none":
             frozen[-1] = FusedConv(last.conv, module)
         elif isinstance(module, (nn.ReLU, nn.Hardswish)) and isinstance(last, FusedConv):
             last.activation = _activation(module)
@@ -182,8 +184,14 @@ class FrozenFocalBlock(FrozenBlock, FocalBlock):
         response = self.zero_response(self.residual, x)
         # Before the base, which may be x.
         own = self.residual(self.gathered(x, kept, multiple))[: len(kept)] if len(kept) else None
-        base = self.base(x, self.shortcut).add_(response)
-        return self.finish(base if own is None else add_rows_(base, kept, own.sub_(response)))
+        base = self.base(x, self.shortcut)
+        if own is not None and x.dtype in (torch.float32, torch.float64):
+            # One pass less over the kept rows than below, for a rounding that half precision would feel.
+            return self.finish(add_rows_(base.add_(response), kept, own.sub_(response)))
+        if own is None:
+            return self.finish(base.add_(response))
+        own.add_(take_rows(base, kept))
+        return self.finish(put_rows_(base.add_(response), kept, own))
 
 
 Places = tuple[Tensor, Tensor, Tensor]

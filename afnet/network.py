@@ -102,7 +102,7 @@ class AFNet(VideoModel):
         budget: frames of each video that every focal block computes in evaluation, those navigation prefers most, in
             place of navigation's own number; None leaves the number to navigation. Shapes are then static.
         buckets: sizes that the number of kept frames is rounded up to when skipping, 0 for none (see
-            afnet.execution.rounded_up).
+            afnet.execution.rounded_up). The rows added are computed, and no cost model knows of them.
         forced_cells: (blocks, N, T, grid, grid) bool that replaces the cells' decisions, as `forced` the frames'.
 
     Raises:
@@ -203,7 +203,9 @@ class AFNet(VideoModel):
             return Selection(frames=frames)
         grid = self.design.grid
         full = frames.new_ones(*frames.shape[1:], grid, grid)
-        cells = [full if d.cells is None else d.cells.detach() > 0.5 for d in decisions]
+        # Soft weights leave nothing out, whatever they are.
+        hard = self.recipe.hard
+        cells = [full if d.cells is None or not hard else d.cells.detach() > 0.5 for d in decisions]
         return Selection(frames=frames, cells=torch.stack(cells) & frames[..., None, None])
 
     def prepare(self, progress: Progress) -> None:

@@ -159,15 +159,16 @@ def _time(model: VideoModel, experiment: Experiment, cost: CostModel) -> dict[st
     timing = experiment.timing
     device, dtype = torch.device(timing.device), getattr(torch, timing.dtype)
     clips = normalise(first_clips(experiment, timing.batch).clips, device, dtype)
+    optimised = optimize_for_inference(model) if timing.optimised else None  # before the cast: folding rounds
     model = model.to(device=device, dtype=dtype)
-    if timing.optimised:
-        model = optimize_for_inference(model)
     with torch.inference_mode():
         if not model(clips).logits.isfinite().all():
             raise UserError(
                 f"Timed in {timing.dtype}, the network's logits are not finite, so its decisions mean nothing; use "
                 "a timing.dtype that holds its values: float32, or bfloat16 instead of float16."
             )
+    if optimised is not None:
+        model = optimised.to(device=device, dtype=dtype)
     macs = verify(model, clips, cost)
     return {
         **time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips),

@@ -74,6 +74,22 @@ def test_a_changed_weight_is_packed_anew() -> None:
     torch.testing.assert_close(conv(x.double()).float(), 2 * before)
 
 
+def test_a_weight_that_takes_the_place_of_another_is_packed_anew() -> None:
+    """Its address and version may be those of the one that was freed."""
+    conv, x = FusedConv(nn.Conv2d(256, 256, 1, bias=False)), torch.randn(1, 256, 4, 4)
+    conv(x)
+    for _ in range(3):
+        conv.conv.weight.data = torch.randn(256, 256, 1, 1)
+        conv.conv.weight.data = torch.randn(256, 256, 1, 1)
+        torch.testing.assert_close(conv(x), conv.conv(x), atol=1e-4, rtol=1e-4)
+
+
+def test_a_chain_that_rectifies_before_it_normalises_is_left_in_order() -> None:
+    chain = settled(nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.BatchNorm2d(8)))
+    x = torch.randn(2, 4, 3, 3)
+    torch.testing.assert_close(freeze(copy.deepcopy(chain))(x), chain(x))
+
+
 def test_copies_and_files_hold_no_packed_weights() -> None:
     conv, x = FusedConv(nn.Conv2d(8, 8, 1)), torch.randn(1, 8, 4, 4)
     expected = conv(x)
@@ -207,3 +223,42 @@ def test_an_optimised_network_is_the_network_in_every_execution(name: str, side:
             scale = float(expected.logits.abs().max())
             torch.testing.assert_close(found.logits, expected.logits, atol=1e-4 * scale, rtol=1e-4)
             assert torch.equal(clips, before)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tsm", "cells in tiles"])
+def test_an_optimised_network_keeps_no_gradient_and_serves_autocast(name: str) -> None:
+    model = settled(copy.deepcopy(MODELS[name]))
+    fast = optimize_for_inference(model)
+    clips = torch.randn(1, FRAMES, 3, 64, 64, requires_grad=True)
+    assert not fast(clips).logits.requires_grad
+    blocks = len(model.unit_modules())
+    model.forced = fast.forced = torch.ones(blocks, 1, FRAMES, dtype=torch.bool) if blocks else None
+    for execution in EXECUTIONS:
+        model.execution = fast.execution = execution
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            expected, found = model(clips).logits.float(), fast(clips).logits.float()
+        torch.testing.assert_close(found, expected, atol=5e-2 * float(expected.abs().max()), rtol=5e-2)
+
+
+@pytest.mark.parametrize("settings", [{}, {"spatial": (1,)}], ids=str)
+def test_a_response_kept_in_inference_mode_serves_gradients_too(settings: dict[str, Any]) -> None:
+    model = AFNet(backbone="tiny", frames=FRAMES, classes=5, keep_bias=1.0, **settings).eval()
+    clips = torch.randn(1, FRAMES, 3, 64, 64)
+    for execution in EXECUTIONS:
+        model.execution = execution
+        with torch.inference_mode():
+            model(clips)
+        model(clips).logits.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_an_optimised_network_in_other_precisions(dtype: torch.dtype) -> None:
+    model = settled(copy.deepcopy(MODELS["tiny"])).to(dtype)
+    fast = optimize_for_inference(settled(copy.deepcopy(MODELS["tiny"]))).to(dtype)
+    clips = torch.randn(2, FRAMES, 3, 64, 64, dtype=dtype)
+    model.forced = fast.forced = torch.rand(len(model.unit_modules()), 2, FRAMES) < 0.5
+    expected = model(clips).logits.double()
+    tolerance = {torch.bfloat16: 5e-2, torch.float64: 1e-5}[dtype]
+    torch.testing.assert_close(
+        fast(clips).logits.double(), expected, atol=tolerance * float(expected.abs().max()), rtol=tolerance
+    )

@@ -177,3 +177,12 @@ def test_an_optimised_network_executes_the_same_multiply_adds(name: str) -> None
     for execution in EXECUTIONS:
         fast.execution = execution
         assert verify(fast, clips, cost) > 0
+
+
+def test_soft_weights_leave_no_cell_out() -> None:
+    settings = AFNet(spatial="1", hard=False, grid=4)
+    model = build_model("afnet", backbone="tiny", frames=4, classes=CLASSES, settings=settings).eval()
+    clips = torch.randn(1, 4, 3, SIDE, SIDE)
+    model.forced_cells = torch.rand(6, 1, 4, 4, 4) < 0.5
+    cost = cost_model(model, clips)
+    assert verify(model, clips, cost) == cost.dense
