@@ -61,8 +61,10 @@ class Run:
     """tiny, resnet50 or resnet101."""
     seed: int | None = None
     """Of the training."""
-    set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE")] = field(default_factory=list)
-    """Any field of the experiment by its dotted name, for example training.lr=0.02."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE"), tyro.conf.UseAppendAction] = field(
+        default_factory=list
+    )
+    """Any field of the experiment by its dotted name, for example training.lr=0.02; once for each field."""
     runs: Path = Path("runs")
     """Folder of the records."""
 
@@ -82,7 +84,13 @@ class Run:
             if not equals:
                 raise UserError(f"--set got {text!r}; expected FIELD=VALUE, for example training.lr=0.02.")
             assignments[path] = value
-        experiment = override(starting_point(self.method), assignments)
+        start = starting_point(self.method)
+        if self.ratio is not None and not hasattr(start.model.settings, "ratio"):
+            raise UserError(
+                f"--ratio is {self.ratio:g}, but {self.method} computes every frame in full; expected it with a method "
+                "that selects frames: afnet."
+            )
+        experiment = override(start, assignments)
         from bench.run import run_experiment
         from sweeps.progress import stage_bars
 

@@ -66,9 +66,10 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
                 f"{earlier.path} and {path} hold different results of the same experiment; keep one of them."
             )
     if not found:
+        left = f" All {len(left_out)} records there are damaged and were left out." if left_out else ""
         raise UserError(
-            f"No readable record below {', '.join(map(str, folders))}; expected the folder that `afbench run` or "
-            f"`afbench demo` wrote ({len(left_out)} damaged records were left out)."
+            f"No readable record below {', '.join(map(str, folders))}; expected a folder that `afbench run` or "
+            f"`afbench demo` wrote.{left}"
         )
     labels = method_labels([result.experiment for result in found.values()])
     pairs = [(_row(result, label), result) for result, label in zip(found.values(), labels, strict=True)]

@@ -36,10 +36,11 @@ def afbench(*arguments: str, **options: object) -> subprocess.CompletedProcess[s
         (["run", "afnt"], ["Unknown method 'afnt'", "afnet"]),
         (["run", "afnet", "--frames", "0"], ["model.frames is 0", "at least 1"]),
         (["run", "afnet", "--ratio", "1.5"], ["model.settings.ratio is 1.5", "at most 1"]),
-        (["run", "tsm", "--ratio", "0.5"], ["model.settings.ratio", "Valid choices"]),
         (["run", "afnet", "--set", "data.size=60"], ["data.size is 60", "multiple of 32"]),
         (["run", "afnet", "--set", "training.rate=1"], ["training.rate", "training.lr"]),
         (["run", "afnet", "--set", "training.lr"], ["FIELD=VALUE"]),
+        (["run", "afnet", "--set", "training.rate=1", "--set", "data.size=64"], ["training.rate", "training.lr"]),
+        (["run", "tsm", "--ratio", "0.5"], ["--ratio is 0.5", "tsm", "afnet"]),
         (["sweep", "plan", "dem"], ["Unknown recipe 'dem'", "demo"]),
         (["report", "nowhere"], ["no folder nowhere"]),
         (["report", "nowhere", "--on-bad", "ignore"], ["ignore", "skip, stop"]),
@@ -117,7 +118,7 @@ def test_a_truncated_result_stops_run_plan_and_report_and_is_kept(runs: Path, tm
 
 def test_a_run_prints_its_result_and_leaves_its_record(tmp_path: Path) -> None:
     small = "data.train_clips=8 data.val_clips=4 training.batch=4 timing.rounds=3 timing.batch=2 model.frames=2"
-    done = afbench("run", "tsn", "--runs", str(tmp_path), "--set", *small.split())
+    done = afbench("run", "tsn", "--runs", str(tmp_path), *(f"--set={field}" for field in small.split()))
     assert done.returncode == 0, done.stderr
     (path,) = result_files(tmp_path)
     assert f"top-1 {read_result(path).metrics['top1']:.2f} %" in done.stdout

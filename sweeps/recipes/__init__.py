@@ -74,7 +74,7 @@ def find_recipe(name: str) -> Recipe:
     if name.endswith(".py"):
         return _from_file(Path(name))
     if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
+        raise UserError(f"{unknown('recipe', name, RECIPES)} The path of a Python file (.py) is one too.")
     return RECIPES[name]
 
 
