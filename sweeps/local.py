@@ -6,7 +6,11 @@ point it started lives on; the next launcher finds the training locked, waits fo
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +69,8 @@ def _run_job(executor: submitit.LocalExecutor, experiment: Experiment, runs: Pat
     name = describe(experiment)
     bar = progress.add_task(name, total=None)
     started = time.time()
-    job = executor.submit(run_one, experiment.to_dict(), str(runs))
+    with _errors_into(runs / ".jobs" / "launcher.log"):
+        job = executor.submit(run_one, experiment.to_dict(), str(runs))
     folder = training_folder(runs, experiment)
     try:
         while not job.done():
@@ -87,6 +92,24 @@ def _run_job(executor: submitit.LocalExecutor, experiment: Experiment, runs: Pat
         raise UserError(f"The point {name} cannot be run: {mistake} {where}")
     if find_result(runs, experiment) is None:
         raise UserError(f"The point {name} ended without a record. {where}")
+
+
+@contextlib.contextmanager
+def _errors_into(path: Path) -> Iterator[None]:
+    """Processes started within write their errors to a file.
+
+    submitit's local launcher shares the terminal: a Ctrl-C reaches it too, and it would answer with a traceback.
+    """
+    make_folder(path.parent)
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with open(path, "ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _last_words(log: str) -> str:
