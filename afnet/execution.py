@@ -52,7 +52,7 @@ def take_rows(x: Tensor, rows: Tensor) -> Tensor:
 
 def put_rows_(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     """x[rows] = values, in place; equal indices have equal values."""
-    if x.is_contiguous(memory_format=torch.channels_last):
+    if x.stride(1) == 1:
         x.permute(0, 2, 3, 1).index_copy_(0, rows, values.permute(0, 2, 3, 1))
         return x
     return x.index_copy_(0, rows, values)
@@ -121,7 +121,7 @@ class WeightState:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._tensors = _tensors_of(module)
+        self._tensors = [tensor.detach() for tensor in _tensors_of(module)]
         self._versions = _versions(self._tensors)
 
     def holds_for(self, module: nn.Module) -> bool:
@@ -134,7 +134,7 @@ class WeightState:
 
 
 def _tensors_of(module: nn.Module) -> list[Tensor]:
-    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+    return [*module.parameters(), *module.buffers()]
 
 
 def _versions(tensors: list[Tensor]) -> list[int] | None:

@@ -146,16 +146,16 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
     variants: dict[str, Variant] = {}
     model = optimize_for_inference(make(backbone, plan)).to(plan.dtype)
     assert isinstance(model, AFNet)
-    variants["dense"] = _variant(model, clips, execution="dense")
+    variants["dense"] = variant(model, clips, execution="dense")
     for ratio in RATIOS:
         forced = selection(model, videos, ratio)
-        variants[f"skipped {ratio}"] = _variant(model, clips, execution="skipped", forced=forced)
-        variants[f"masked {ratio}"] = _variant(model, clips, execution="masked", forced=forced)
+        variants[f"skipped {ratio}"] = variant(model, clips, execution="skipped", forced=forced)
+        variants[f"masked {ratio}"] = variant(model, clips, execution="masked", forced=forced)
         budget = round(ratio * plan.frames)
-        variants[f"budget {ratio}"] = _variant(model, clips, execution="skipped", budget=budget)
+        variants[f"budget {ratio}"] = variant(model, clips, execution="skipped", budget=budget)
     if backbone != "mobilenetv3":
         rival = optimize_for_inference(make(backbone, plan, TSM)).to(plan.dtype)
-        variants["tsm"] = _variant(rival, clips, execution="dense")
+        variants["tsm"] = variant(rival, clips, execution="dense")
     if plan.device.type == "cuda":
         static = [name for name in variants if name.startswith(("dense", "budget", "tsm"))]
         variants |= {f"{name}, graph": _graphed(variants[name]) for name in static}
@@ -173,9 +173,9 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
     }
 
 
-def _variant(model: VideoModel, clips: Tensor, **attributes: Any) -> Variant:
+def variant(model: VideoModel, clips: Tensor, **attributes: Any) -> Variant:
     """A forward with these attributes set on the model."""
-    defaults = {"forced": None, "budget": None}
+    defaults = {"forced": None, "forced_cells": None, "budget": None}
 
     def forward() -> Tensor:
         for name, value in {**defaults, **attributes}.items():

@@ -6,8 +6,7 @@ work is what it is said to be: logits agree, and saving realised is against the 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 from afnet import AFNet, optimize_for_inference
 from afnet.cost import closed_form
 from afnet.spatial import spread
-from bench.gpu import seasoned, selection
+from bench.gpu import CPU, Variant, interleave, seasoned, selection, variant
 
 FRAMES, VIDEOS, CLASSES, RATIO = 8, 2, 174, 0.25
 Samples = dict[str, "np.ndarray[Any, np.dtype[np.float64]]"]
@@ -45,38 +44,20 @@ def clips() -> Tensor:
     return torch.randn(VIDEOS, FRAMES, 3, 224, 224, generator=torch.Generator().manual_seed(1))
 
 
-def in_turns(benchmark: Any, variants: dict[str, Callable[[], Tensor]], rounds: int = 15) -> Samples:
+def in_turns(benchmark: Any, variants: dict[str, Variant], rounds: int = 15) -> Samples:
     """Seconds of each variant, taking turns; all that is measured goes into the benchmark's json."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-
-    def turn() -> None:
-        for name, forward in variants.items():
-            started = time.perf_counter()
-            forward()
-            seconds[name].append(time.perf_counter() - started)
-
-    warmup = 3
-    benchmark.pedantic(turn, rounds=rounds, warmup_rounds=warmup)
-    samples = {name: np.array(values[warmup:]) for name, values in seconds.items()}
+    seconds = benchmark.pedantic(interleave, args=(variants, replace(CPU, rounds=rounds)), rounds=1)
+    samples = {name: np.array(values) for name, values in seconds.items()}
     benchmark.extra_info["median_seconds"] = {name: float(np.median(values)) for name, values in samples.items()}
     return samples
-
-
-def forward(model: AFNet, x: Tensor, execution: str, **attributes: Any) -> Callable[[], Tensor]:
-    def run() -> Tensor:
-        for name, value in {"execution": execution, "forced": None, "forced_cells": None, **attributes}.items():
-            setattr(model, name, value)
-        return model(x).logits
-
-    return run
 
 
 def test_skipped_and_optimised_against_masked_as_released(benchmark: Any) -> None:
     """The released code multiplies by zero, in contiguous eager mode; predicted floor: the convolutions alone."""
     model, x = network(), clips()
     frames = selection(model, VIDEOS, RATIO)
-    masked = forward(model, x, "masked", forced=frames)
-    skipped = forward(optimize_for_inference(model), x, "skipped", forced=frames)
+    masked = variant(model, x, execution="masked", forced=frames)
+    skipped = variant(optimize_for_inference(model), x, execution="skipped", forced=frames)
     torch.testing.assert_close(skipped(), masked(), atol=1e-3, rtol=1e-3)
     samples = in_turns(benchmark, {"masked": masked, "skipped": skipped})
     benchmark.extra_info["speedup"] = float(np.median(samples["masked"] / samples["skipped"]))
@@ -90,7 +71,7 @@ def test_saving_realised(benchmark: Any, optimised: bool) -> None:
     frames = selection(model, VIDEOS, RATIO)
     samples = in_turns(
         benchmark,
-        {name: forward(model, x, name, forced=frames) for name in ("dense", "skipped")},
+        {name: variant(model, x, execution=name, forced=frames) for name in ("dense", "skipped")},
     )
     cost = closed_form("resnet50", frames=FRAMES, classes=CLASSES)
     saved = cost.total(1) / cost.total(RATIO) - 1
@@ -112,8 +93,8 @@ def test_half_of_the_cells_of_stages_1_and_2_against_whole_frames(benchmark: Any
     samples = in_turns(
         benchmark,
         {
-            "whole frames": forward(whole, x, "skipped", forced=frames),
-            "cells": forward(cells, x, "skipped", forced=frames, forced_cells=half),
+            "whole frames": variant(whole, x, execution="skipped", forced=frames),
+            "cells": variant(cells, x, execution="skipped", forced=frames, forced_cells=half),
         },
     )
     benchmark.extra_info["speedup"] = float(np.median(samples["whole frames"] / samples["cells"]))
