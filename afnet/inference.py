@@ -21,7 +21,7 @@ from afnet.contract import VideoModel
 from afnet.execution import add_rows_, put_rows_, take_rows
 from afnet.fused import Activation, FrozenGate, FrozenStem, FusedConv
 from afnet.module import AFModule, FusionGate
-from afnet.shift import shift_, shift_sources
+from afnet.shift import FRACTION, shift_, shift_sources
 from afnet.spatial import CellBottleneck, SpatialFocalBlock, bias_of
 
 Model = TypeVar("Model", bound=VideoModel)
@@ -278,7 +278,7 @@ class FrozenSpatialFocalBlock(FrozenBlock, SpatialFocalBlock):
         maps, (frame, row, column) = as_cells(x.permute(0, 2, 3, 1), h, w), places
         tiles = maps[places]  # (k, h, w, C)
         if self.frames:
-            for channels, source, outside in shift_sources(x.shape[1] // 8, self.frames, frame, len(x)):
+            for channels, source, outside in shift_sources(x.shape[1] // FRACTION, self.frames, frame, len(x)):
                 moved = maps[..., channels][source, row, column]
                 tiles[..., channels] = moved.masked_fill_(outside.view(-1, 1, 1, 1), 0)
         return tiles.permute(0, 3, 1, 2)

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from afnet.execution import take_rows
 
+# One channel in so many comes from the next frame, and as many from the previous one.
+FRACTION = 8
 
-def temporal_shift(x: Tensor, frames: int, fraction: int = 8) -> Tensor:
+
+def temporal_shift(x: Tensor, frames: int, fraction: int = FRACTION) -> Tensor:
     """Shift 1/fraction of the channels in from the next frame and as many from the previous one.
 
     Args:
@@ -30,7 +33,7 @@ def temporal_shift(x: Tensor, frames: int, fraction: int = 8) -> Tensor:
     return shifted
 
 
-def shifted_rows(x: Tensor, frames: int, rows: Tensor, fraction: int = 8) -> Tensor:
+def shifted_rows(x: Tensor, frames: int, rows: Tensor, fraction: int = FRACTION) -> Tensor:
     """`temporal_shift(x, frames, fraction)[rows]` without shifting the other frames; no gradient is needed.
 
     Args:
@@ -53,7 +56,7 @@ def shift_sources(fold: int, frames: int, rows: Tensor, count: int) -> Iterator[
     yield slice(fold, 2 * fold), (rows - 1).clamp_min(0), position == 0
 
 
-def shift_(x: Tensor, frames: int, fraction: int = 8) -> Tensor:
+def shift_(x: Tensor, frames: int, fraction: int = FRACTION) -> Tensor:
     """`temporal_shift` in place, of a tensor without gradient: moves a quarter of the channels and no other."""
     fold = x.shape[1] // fraction
     clips = x.unflatten(0, (-1, frames))  # (N, T, C, H, W)
