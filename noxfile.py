@@ -18,6 +18,10 @@ ROOT = Path(__file__).parent
 ENVIRONMENT = ROOT / ".nox" / "shared"
 BIN = ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")
 
+# For the tests of the kernel in Triton's interpreter. Not in constraints.txt: torch's GPU builds bring the one they
+# need, its CPU builds none.
+TRITON = "triton==3.6.0; sys_platform == 'linux' and platform_machine == 'x86_64'"
+
 nox.options.sessions = ["tests", "lint"]
 nox.options.default_venv_backend = "none"
 
@@ -42,6 +46,8 @@ def prepare(session: nox.Session) -> None:
     session.run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1", external=True)
     install = (python, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt")
     session.run(*install, "--editable", ".", "--group", "test", "--group", "lint", external=True)
+    if session.run(python, "-c", "import triton", external=True, silent=True, success_codes=[0, 1], log=False):
+        session.run(python, "-m", "pip", "install", "--quiet", "--no-deps", TRITON, external=True)
     stamp.write_text(wanted)
 
 

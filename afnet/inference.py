@@ -22,7 +22,7 @@ from afnet.execution import add_rows_, put_rows_, take_rows
 from afnet.fused import Activation, FrozenGate, FrozenStem, FusedConv
 from afnet.module import AFModule, FusionGate
 from afnet.shift import FRACTION, shift_, shift_sources
-from afnet.spatial import CellBottleneck, SpatialFocalBlock, bias_of
+from afnet.spatial import CellBottleneck, SpatialFocalBlock, bias_of, gathered_3x3, kernel_serves
 
 Model = TypeVar("Model", bound=VideoModel)
 
@@ -239,15 +239,34 @@ class FrozenCellBottleneck(CellBottleneck):
         Returns:
             (k, D, h, w).
         """
-        (frames, _, height, width), (h, w) = maps, tiles.shape[-2:]
         middle = self.expand(tiles)
+        inner = self._by_kernel if kernel_serves(middle) else self._by_windows
+        return self.project(inner(middle, places, maps), add, activation)
+
+    def _by_windows(self, middle: Tensor, places: Places, maps: torch.Size) -> Tensor:
+        """(k, M, h, w) -> (k, M', h, w), the 3x3 with its ReLU."""
+        (frames, _, height, width), (h, w) = maps, middle.shape[-2:]
         board = middle.new_zeros(frames, height + 2, width + 2, middle.shape[1])
         inside = board[:, 1:-1, 1:-1]
-        inside[...] = functional.relu(bias_of(self.conv1))
+        inside[...] = self._outside()
         as_cells(inside, h, w)[places] = middle.permute(0, 2, 3, 1)
         # (B, H / h, W / w, h + 2, w + 2, channels), overlapping by two pixels
         windows = board.unfold(1, h + 2, h).unfold(2, w + 2, w).permute(0, 1, 2, 4, 5, 3)
-        return self.project(self.tile(windows[places].permute(0, 3, 1, 2)), add, activation)
+        return self.tile(windows[places].permute(0, 3, 1, 2))
+
+    def _by_kernel(self, middle: Tensor, places: Places, maps: torch.Size) -> Tensor:
+        """The same, pixel by pixel."""
+        (frames, _, height, width), (h, w) = maps, middle.shape[-2:]
+        across, down = (torch.arange(side, device=middle.device) for side in (w, h))
+        frame, row, column = (place[:, None, None] for place in places)
+        pixels = ((frame * height + row * h + down[:, None]) * width + column * w + across).flatten()  # (k * h * w,)
+        rows = middle.permute(0, 2, 3, 1).flatten(0, 2)
+        out = gathered_3x3(self.conv2, rows, self._outside()[None], pixels, (frames, height, width), relu=True)
+        return out.view(-1, h, w, out.shape[1]).permute(0, 3, 1, 2)
+
+    def _outside(self) -> Tensor:
+        """(M,) what the first convolution gives at dropped pixels."""
+        return functional.relu(bias_of(self.conv1))
 
 
 @freeze.register(SpatialFocalBlock)

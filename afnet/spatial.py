@@ -16,6 +16,8 @@ convolution is needed at kept pixels only: the 3x3 reads, of dropped pixels, one
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,6 +25,9 @@ from torch.nn import functional
 from afnet.blocks import Bottleneck, FocalBlock
 
 GRID = 7
+KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# False times what plain torch takes where the kernel could serve.
+use_kernel = True
 
 
 class CellNavigation(nn.Module):
@@ -77,7 +82,7 @@ class CellBottleneck(Bottleneck):
         rows = functional.relu_(_normalised(self.bn1, _pointwise(self.conv1, rows)))
         # (1, M), what a zero gives; not in place, it may be the bias itself.
         outside = functional.relu(_normalised(self.bn1, bias_of(self.conv1)[None]))
-        rows = _gathered_3x3(self.conv2, rows, outside, pixels, len(x), height, width)
+        rows = gathered_3x3(self.conv2, rows, outside, pixels, (len(x), height, width))
         rows = functional.relu_(_normalised(self.bn2, rows))
         return _normalised(self.bn3, _pointwise(self.conv3, rows))
 
@@ -102,20 +107,50 @@ def _normalised(norm: nn.Module, rows: Tensor) -> Tensor:
     return functional.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
-def _gathered_3x3(
-    conv: nn.Conv2d, rows: Tensor, outside: Tensor, pixels: Tensor, frames: int, height: int, width: int
+def kernel_serves(rows: Tensor) -> bool:
+    """Whether afnet.triton_cells can compute these: on CUDA, where the optional package triton is there."""
+    return (
+        use_kernel and rows.is_cuda and rows.dtype in KERNEL_DTYPES and importlib.util.find_spec("triton") is not None
+    )
+
+
+def gathered_3x3(
+    conv: nn.Conv2d,
+    rows: Tensor,
+    outside: Tensor,
+    pixels: Tensor,
+    maps: tuple[int, int, int],
+    *,
+    relu: bool = False,
 ) -> Tensor:
     """A 3x3 convolution, padding 1, at the kept pixels: (P, M) -> (P, D).
 
-    The rows are laid into a map with a border of zeros (the padding) and `outside` (1, M) at dropped pixels, and the
-    nine neighbours of each kept pixel are gathered from it.
+    Args:
+        rows: its input there.
+        outside: (1, M), its input at dropped pixels.
+        pixels: (P,) int64, where the rows are in B*H*W; none twice.
+        maps: (B, H, W).
+        relu: whether one follows.
     """
-    groups = conv.groups
+    _, height, width = maps
     frame, place = pixels // (height * width), pixels % (height * width)
-    across = width + 2
-    centre = (frame * (height + 2) + place // width + 1) * across + place % width + 1  # (P,) in the padded map
+    centres = (frame * (height + 2) + place // width + 1) * (width + 2) + place % width + 1  # (P,) in padded maps
+    if kernel_serves(rows):
+        from afnet.triton_cells import conv_3x3
+
+        return conv_3x3(rows, outside, conv.weight, conv.bias, centres, list(maps), conv.groups, relu)
+    out = _conv_3x3(conv, rows, outside, centres, maps)
+    return functional.relu_(out) if relu else out
+
+
+def _conv_3x3(conv: nn.Conv2d, rows: Tensor, outside: Tensor, centres: Tensor, maps: tuple[int, int, int]) -> Tensor:
+    """The rows are laid into maps with a border of zeros (the padding) and `outside` at dropped pixels, and the nine
+    neighbours of each kept pixel are gathered from them.
+    """
+    frames, height, width = maps
+    across, groups = width + 2, conv.groups
     steps = torch.arange(-1, 2, device=rows.device)
-    neighbours = centre[:, None] + (steps[:, None] * across + steps).flatten()  # (P, 9)
+    neighbours = centres[:, None] + (steps[:, None] * across + steps).flatten()  # (P, 9)
     weights = conv.weight.permute(0, 2, 3, 1).flatten(1).chunk(groups)  # groups x (D / g, 9 M / g)
     biases = [None] * groups if conv.bias is None else conv.bias.chunk(groups)
     results = []
@@ -124,8 +159,8 @@ def _gathered_3x3(
     ):
         board = rows.new_zeros(frames, height + 2, across, part.shape[1])
         board[:, 1:-1, 1:-1] = constant
-        board = board.view(-1, part.shape[1]).index_copy_(0, centre, part)
-        columns = board.index_select(0, neighbours.flatten()).view(len(pixels), 9 * part.shape[1])
+        board = board.view(-1, part.shape[1]).index_copy_(0, centres, part)
+        columns = board.index_select(0, neighbours.flatten()).view(len(rows), 9 * part.shape[1])
         results.append(functional.linear(columns, weight, bias))
     return torch.cat(results, dim=1)
 

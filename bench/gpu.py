@@ -12,19 +12,23 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from afnet import AFNet, optimize_for_inference
-from afnet.contract import VideoModel
+from afnet import AFNet, optimize_for_inference, spatial
+from afnet.backbones import MOBILENET
+from afnet.contract import Execution, Selection, VideoModel
 from afnet.cost import closed_form
+from afnet.spatial import GRID
 from baselines.tsm import TSM
 from bench.environment import describe_environment
+from bench.macs import cost_model
 from bench.record import make_folder, write_json
 from bench.throughput import summarise
 
@@ -106,36 +110,51 @@ def equality(plan: Plan, backbone: str, dtype: torch.dtype) -> dict[str, Any]:
     Raises:
         AssertionError: for one beyond TOLERANCE.
     """
-    model = make(backbone, plan, zero_init=False).to(dtype)
-    assert isinstance(model, AFNet)
     clips = draw_clips(plan, 2, dtype)
-
-    def logits(execution: str) -> Tensor:
-        model.execution = execution  # type: ignore[assignment]
-        return model(clips).logits.float()
-
+    pairs = _equal_pairs(make(backbone, plan, zero_init=False).to(dtype), clips)
+    if backbone != MOBILENET:
+        pairs = chain(pairs, _equal_cells(make(backbone, plan, zero_init=False, spatial=(1, 2)).to(dtype), clips))
     found: dict[str, float] = {}
-
-    def compare(name: str, one: Tensor, other: Tensor) -> None:
-        difference = ((one - other).abs().max() / other.abs().max()).item()
-        found[name] = difference
+    for name, one, other in pairs:
+        found[name] = ((one - other).abs().max() / other.abs().max()).item()
         limit = TOLERANCE[dtype]
-        assert difference <= limit, f"{backbone} {dtype}: {name} differ by {difference:.2e}; allowed {limit:.0e}"
+        assert found[name] <= limit, f"{backbone} {dtype}: {name} differ by {found[name]:.2e}; allowed {limit:.0e}"
+    return {"dtype": str(dtype), "backbone": backbone, "largest_difference": found}
 
-    dense = logits("dense")
+
+Pairs = Iterator[tuple[str, Tensor, Tensor]]
+
+
+def _logits(model: VideoModel, clips: Tensor, execution: Execution) -> Tensor:
+    model.execution = execution
+    return model(clips).logits.float()
+
+
+def _equal_pairs(model: VideoModel, clips: Tensor) -> Pairs:
+    """Names and logits of what must agree, of whole frames."""
+    assert isinstance(model, AFNet)
+    dense = _logits(model, clips, "dense")
     model.forced = selection(model, 2, 1.0)
-    compare("masked with all frames kept and dense", logits("masked"), dense)
+    yield "masked with all frames kept and dense", _logits(model, clips, "masked"), dense
     for ratio in (0.0, 0.5):
         model.forced = selection(model, 2, ratio)
-        compare(f"skipped and masked at {ratio}", logits("skipped"), logits("masked"))
+        yield f"skipped and masked at {ratio}", _logits(model, clips, "skipped"), _logits(model, clips, "masked")
+    expected = _logits(model, clips, "masked")
+    yield "optimised, skipped, and masked at 0.5", _logits(optimize_for_inference(model), clips, "skipped"), expected
     model.buckets = 4
-    compare("skipped in buckets and masked at 0.5", logits("skipped"), logits("masked"))
-    model.forced, model.buckets, model.budget = None, 0, plan.frames // 2
-    compare("budget skipped and masked", logits("skipped"), logits("masked"))
-    fast = optimize_for_inference(model)
-    fast.forced = model.forced = selection(model, 2, 0.5)
-    compare("optimised and not", fast(clips).logits.float(), logits("masked"))
-    return {"dtype": str(dtype), "backbone": backbone, "largest_difference": found}
+    yield "skipped in buckets and masked at 0.5", _logits(model, clips, "skipped"), expected
+    model.forced, model.buckets, model.budget = None, 0, model.frames // 2
+    yield "budget skipped and masked", _logits(model, clips, "skipped"), _logits(model, clips, "masked")
+
+
+def _equal_cells(model: VideoModel, clips: Tensor) -> Pairs:
+    """The same of cells."""
+    assert isinstance(model, AFNet)
+    model.forced = selection(model, 2, 0.5)
+    model.forced_cells = draw_cells(model.forced, 0.5)
+    expected = _logits(model, clips, "masked")
+    yield "cells skipped and masked", _logits(model, clips, "skipped"), expected
+    yield "cells optimised, skipped, and masked", _logits(optimize_for_inference(model), clips, "skipped"), expected
 
 
 @torch.no_grad()
@@ -144,6 +163,7 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
     videos = plan.batches[scenario]
     clips = draw_clips(plan, videos, plan.dtype)
     variants: dict[str, Variant] = {}
+    cell_macs: float | None = None
     model = optimize_for_inference(make(backbone, plan)).to(plan.dtype)
     assert isinstance(model, AFNet)
     variants["dense"] = variant(model, clips, execution="dense")
@@ -153,7 +173,9 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
         variants[f"masked {ratio}"] = variant(model, clips, execution="masked", forced=forced)
         budget = round(ratio * plan.frames)
         variants[f"budget {ratio}"] = variant(model, clips, execution="skipped", budget=budget)
-    if backbone != "mobilenetv3":
+    if backbone != MOBILENET:
+        spatial_variants, cell_macs = _cells(plan, backbone, clips)
+        variants |= spatial_variants
         rival = optimize_for_inference(make(backbone, plan, TSM)).to(plan.dtype)
         variants["tsm"] = variant(rival, clips, execution="dense")
     if plan.device.type == "cuda":
@@ -169,8 +191,35 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
         "unit": "seconds per forward",
         "macs_per_video": {str(ratio): cost.total(round(ratio * plan.frames) / plan.frames) for ratio in RATIOS},
         "times": {name: summarise(values) for name, values in samples.items()},
-        "saving_realised": savings(samples, cost.total, plan.frames),
+        "macs_per_video_cells": cell_macs,
+        "saving_realised": savings(samples, cost.total, plan.frames, cell_macs),
     }
+
+
+def draw_cells(frames: Tensor, ratio: float) -> Tensor:
+    """(blocks, N, T, GRID, GRID) bool for (blocks, N, T) frames: in each, round(ratio * 49) cells drawn at random."""
+    generator = torch.Generator().manual_seed(0)
+    order = torch.rand(*frames.shape, GRID * GRID, generator=generator).argsort(dim=-1)
+    return (order < round(ratio * GRID * GRID)).unflatten(-1, (GRID, GRID)).to(frames.device)
+
+
+def _cells(plan: Plan, backbone: str, clips: Tensor) -> tuple[dict[str, Variant], float]:
+    """All frames kept, of each half of the cells in stages 1 and 2, with and without Triton; multiply-adds a video."""
+    model = optimize_for_inference(make(backbone, plan, spatial=(1, 2))).to(plan.dtype)
+    frames = selection(model, len(clips), 1.0)
+    half = draw_cells(frames, 0.5)
+    forward = variant(model, clips, execution="skipped", forced=frames, forced_cells=half)
+
+    def in_torch() -> Any:
+        spatial.use_kernel = False
+        try:
+            return forward()
+        finally:
+            spatial.use_kernel = True
+
+    units = model.kept_units(Selection(frames, half), plan.side, plan.side).cpu().numpy()
+    macs = cost_model(model, clips[:1]).of(units, len(clips)).mean()
+    return {"cells 0.5": forward, "cells 0.5, without Triton": in_torch}, float(macs)
 
 
 def variant(model: VideoModel, clips: Tensor, **attributes: Any) -> Variant:
@@ -222,18 +271,24 @@ def _timed(forward: Variant, device: torch.device) -> float:
     return float(start.elapsed_time(end)) / 1e3
 
 
-def savings(samples: Mapping[str, Sequence[float]], macs: Callable[[float], float], frames: int) -> dict[str, float]:
+def savings(
+    samples: Mapping[str, Sequence[float]],
+    macs: Callable[[float], float],
+    frames: int,
+    cell_macs: float | None = None,
+) -> dict[str, float]:
     """(time dense / time - 1) / (MACs dense / MACs - 1) of each variant that skips, by medians."""
     found = {}
     for name, values in samples.items():
         kind, _, rest = name.partition(" ")
-        if kind not in ("skipped", "budget"):
+        if kind not in ("skipped", "budget", "cells"):
             continue
         ratio = round(float(rest.partition(",")[0]) * frames) / frames
+        taken = cell_macs if kind == "cells" else macs(ratio)
         reference = "dense, graph" if name.endswith("graph") else "dense"
-        if ratio < 1:
+        if taken is not None and taken < macs(1.0):
             time_ratio = summarise(samples[reference])["median"] / summarise(values)["median"]
-            found[name] = (time_ratio - 1) / (macs(1.0) / macs(ratio) - 1)
+            found[name] = (time_ratio - 1) / (macs(1.0) / taken - 1)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from bench.methods import AFNet, FrameAverage
 
 # Tests run on every core at once; one thread each keeps them out of each other's way.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Read when triton is first imported, which torch does at odd moments.
+if shutil.which("nvidia-smi") is None:
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def small(method: str = "afnet", *, frames: int = 4, **settings: object) -> Experiment:
