@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from afnet.contract import VideoModel
 from bench.data.catalogue import find_dataset
@@ -48,7 +49,8 @@ def evaluate(
         UserError: when a logit is not finite, naming the video.
     """
     torch.manual_seed(experiment.evaluation.seed)
-    logits, kept, macs = [], [], []
+    logits, kept, cells, macs = [], [], [], []
+    cell_blocks = [block for block, units in enumerate(cost.units_per_frame) if units > 1]
     with torch.inference_mode():
         for number, batch in enumerate(batches):
             clips = normalise(batch.clips, device)
@@ -58,9 +60,12 @@ def evaluate(
                 video = batch.videos[~np.isfinite(rows).all(axis=1)][0]
                 raise UserError(f"The logits of validation video {video} are not finite; the checkpoint is not usable.")
             logits.append(rows)
-            if output.selection.frames is not None:
-                kept.append(output.selection.frames.cpu().numpy())
-            macs.append(cost.of(kept_units(model, output.selection, clips), len(batch)))
+            selection = output.selection
+            if selection.frames is not None:
+                kept.append(selection.frames.cpu().numpy())
+            if selection.cells is not None:
+                cells.append(selection.cells[cell_blocks].cpu().numpy())
+            macs.append(cost.of(kept_units(model, selection, clips), len(batch)))
             report("evaluate", number + 1, len(batches))
     return Samples(
         video=np.concatenate([batch.videos for batch in batches]),
@@ -68,6 +73,14 @@ def evaluate(
         logits=np.concatenate(logits),
         macs=np.concatenate(macs),
         times=np.concatenate([batch.times for batch in batches]),
-        kept=np.concatenate(kept, axis=1).swapaxes(0, 1) if kept else None,
         informative=np.concatenate([batch.informative for batch in batches]),
+        regions=(np.concatenate([batch.boxes for batch in batches]) / experiment.data.size).astype(np.float32),
+        kept=_by_video(kept),
+        cell_blocks=np.array(cell_blocks) if cells else None,
+        cells=_by_video(cells),
     )
+
+
+def _by_video(batches: list[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+    """(blocks, N, ...) of each batch -> (V, blocks, ...)."""
+    return np.concatenate(batches, axis=1).swapaxes(0, 1) if batches else None

@@ -20,7 +20,7 @@ from bench.fields import Checked, choice, from_mapping, number, switch
 from bench.methods import find_method
 
 # Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
-SCHEMA = 4
+SCHEMA = 5
 TRAINING_PARTS = ("data", "model", "training")
 POINT_PARTS = (*TRAINING_PARTS, "evaluation", "timing")
 ID_LENGTH = 12

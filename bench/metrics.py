@@ -23,8 +23,12 @@ class Samples:
         logits: (V, K) float32.
         macs: (V,) executed multiply-adds.
         times: (V, T) frame times given to the model.
-        kept: (V, B, T) bool, or None where the method skips nothing.
         informative: (V, T) bool, the answer key of the frames.
+        regions: (V, T, 4) float32, that of the picture: left, top, right and bottom of what carries the label, as
+            shares of the sides; zeros where the frame has none.
+        kept: (V, B, T) bool, or None where the method skips nothing.
+        cell_blocks: (C,) the numbers, among the B, of the blocks that compute cells; None where none does.
+        cells: (V, C, T, G, G) bool, what those computed of the frames they kept; None where none does.
     """
 
     video: NDArray[np.int64]
@@ -32,8 +36,11 @@ class Samples:
     logits: NDArray[np.float32]
     macs: NDArray[np.int64]
     times: NDArray[np.int64]
-    kept: NDArray[np.bool_] | None
     informative: NDArray[np.bool_]
+    regions: NDArray[np.float32]
+    kept: NDArray[np.bool_] | None = None
+    cell_blocks: NDArray[np.int64] | None = None
+    cells: NDArray[np.bool_] | None = None
 
     def correct(self, k: int = 1) -> NDArray[np.bool_]:
         """(V,) whether the label is among the k largest logits; of equal logits the lower class comes first."""
@@ -99,6 +106,72 @@ def _informative_share(samples: Samples) -> float:
     return float(samples.informative.mean())
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """Cells beside the frames they were chosen in.
+
+    Attributes:
+        cells: (V, C, T, G * G) bool, computed.
+        kept: (V, C, T) bool, frames that the block kept.
+        shares: (V, T, G * G) how much of a frame's region lies in each cell; of sum 1, or zeros without one.
+    """
+
+    cells: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+    shares: NDArray[np.float64]
+
+    @property
+    def useful(self) -> NDArray[np.bool_]:
+        """(V, C, T) kept frames with a region."""
+        return self.kept & (self.shares.sum(axis=-1) > 0)[:, None]
+
+
+def _looked(samples: Samples) -> _Looked | None:
+    if samples.cells is None or samples.kept is None:
+        return None
+    grid = samples.cells.shape[-1]
+    edges = np.arange(grid) / grid
+    left, top, right, bottom = np.moveaxis(samples.regions.astype(np.float64), -1, 0)[..., None]  # (V, T, 1) each
+    across = np.clip(np.minimum(right, edges + 1 / grid) - np.maximum(left, edges), 0, None)  # (V, T, G)
+    down = np.clip(np.minimum(bottom, edges + 1 / grid) - np.maximum(top, edges), 0, None)
+    areas = (down[..., :, None] * across[..., None, :]).reshape(*across.shape[:2], -1)
+    whole = areas.sum(axis=-1, keepdims=True)
+    shares = np.divide(areas, whole, out=np.zeros_like(areas), where=whole > 0)
+    return _Looked(samples.cells.reshape(*samples.cells.shape[:3], -1), samples.kept[:, samples.cell_blocks], shares)
+
+
+def _cell_ratio(samples: Samples) -> float | None:
+    looked = _looked(samples)
+    if looked is None or not looked.kept.any():
+        return None
+    return float(looked.cells[looked.kept].mean())
+
+
+def _region_recall(samples: Samples) -> float | None:
+    looked = _looked(samples)
+    if looked is None or not looked.useful.any():
+        return None
+    found = np.einsum("vctg,vtg->vct", looked.cells, looked.shares)
+    return float(found[looked.useful].mean())
+
+
+def _region_recall_by_position(samples: Samples) -> float | None:
+    looked = _looked(samples)
+    if looked is None or not looked.useful.any():
+        return None
+    prior = np.sort(looked.shares[looked.shares.sum(axis=-1) > 0].mean(axis=0))[::-1]  # of each cell, best first
+    counts = looked.cells[looked.useful].sum(axis=-1)  # cells of each useful frame
+    return float(np.concatenate([[0.0], np.cumsum(prior)])[counts].mean())
+
+
+def _region_precision(samples: Samples) -> float | None:
+    looked = _looked(samples)
+    if looked is None or not looked.cells[looked.useful].any():
+        return None
+    touched = np.broadcast_to((looked.shares > 0)[:, None], looked.cells.shape)
+    return float(touched[looked.cells & looked.useful[..., None]].mean())
+
+
 METRICS: dict[str, Metric] = {
     "top1": Metric("share of videos whose largest logit is the label's", "%", lambda s: _share(s.correct(1))),
     "top5": Metric("share of videos whose label is among the five largest logits", "%", lambda s: _share(s.correct(5))),
@@ -121,6 +194,23 @@ METRICS: dict[str, Metric] = {
         "share of kept (block, frame) pairs whose frame is informative; a random selection has the informative share",
         "share",
         _precision,
+    ),
+    "cell_ratio": Metric(
+        "share of the cells of kept frames that were computed, in blocks with cells", "share", _cell_ratio
+    ),
+    "region_recall": Metric(
+        "share of the informative region that was computed, in kept frames that have one and blocks with cells; a "
+        "random choice of cells has the cell ratio",
+        "share",
+        _region_recall,
+    ),
+    "region_recall_by_position": Metric(
+        "the same of the best rule that knows the positions of cells alone, with as many cells in every frame",
+        "share",
+        _region_recall_by_position,
+    ),
+    "region_precision": Metric(
+        "share of the computed cells of those frames that touch the region", "share", _region_precision
     ),
     "informative_share": Metric(
         "share of the frames given to the model that are informative", "share", _informative_share

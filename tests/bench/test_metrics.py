@@ -17,6 +17,24 @@ def frames(*videos: str) -> NDArray[np.bool_]:
     return np.array([[[digit == "1" for digit in row] for row in video.split()] for video in videos])
 
 
+def boxes() -> NDArray[np.float32]:
+    """Regions of the informative frames, as shares of the sides."""
+    found = np.zeros((4, 3, 4), np.float32)
+    found[0, 0] = found[0, 1] = found[1, 2] = (0, 0, 0.5, 0.5)  # the first of 2x2 cells
+    found[1, 1] = (0.25, 0.5, 0.75, 1)  # half of the third and half of the fourth
+    found[2, 1] = (0.5, 0.5, 1, 1)
+    found[3, 0] = (0, 0, 1, 1)
+    return found
+
+
+def cells() -> NDArray[np.bool_]:
+    """Of the second block, which keeps frame 0 of video 0 and frame 1 of video 1."""
+    found = np.zeros((4, 1, 3, 2, 2), np.bool_)
+    found[0, 0, 0] = [[1, 1], [0, 0]]
+    found[1, 0, 1] = [[0, 0], [1, 0]]
+    return found
+
+
 # Four videos, seven classes, two blocks, three frames.
 SAMPLES = Samples(
     video=np.arange(4),
@@ -34,11 +52,16 @@ SAMPLES = Samples(
     times=np.tile(np.arange(3), (4, 1)),
     kept=frames("110 100", "000 010", "111 000", "001 000"),
     informative=frames("110", "011", "010", "100").squeeze(1),
+    regions=boxes(),
+    cell_blocks=np.array([1]),
+    cells=cells(),
 )
 
 # Block 1 keeps 6 of 12 frames and 3 of the 6 informative ones; block 2 keeps 2 of 12 and 2 of 6. The three positions
 # are informative in 2, 3 and 1 videos: keeping 1.5 frames a video, as block 1 does, by position alone finds 3 + 2 / 2
 # of 6; keeping 0.5, as block 2 does, finds 3 / 2 of 6.
+# Regions: of the two kept informative frames, the first is found whole, of the second one half. By position: the six
+# regions lie in the four cells with 3.25, 0.25, 0.75 and 1.75; two cells find 5 / 6 of a region, one finds 3.25 / 6.
 BY_HAND = {
     "top1": 100 * 1 / 4,
     "top5": 100 * 2 / 4,
@@ -50,6 +73,10 @@ BY_HAND = {
     "recall_per_block": [3 / 6, 2 / 6],
     "recall_by_position": (4 / 6 + 1.5 / 6) / 2,
     "precision": 5 / 8,
+    "cell_ratio": 3 / 8,
+    "region_recall": (1 + 0.5) / 2,
+    "region_recall_by_position": (5 / 6 + 3.25 / 6) / 2,
+    "region_precision": 2 / 3,
     "informative_share": 6 / 12,
 }
 
@@ -105,5 +132,24 @@ def test_where_no_frame_is_informative_recall_does_not_apply() -> None:
 
 
 def test_a_method_that_skips_nothing_has_no_metric_of_skipping() -> None:
-    values = compute_metrics(replace(SAMPLES, kept=None))
+    values = compute_metrics(replace(SAMPLES, kept=None, cell_blocks=None, cells=None))
     assert set(values) == {"top1", "top5", "macs", "macs_std", "informative_share"}
+
+
+def test_where_no_cell_is_computed_no_region_is_found() -> None:
+    values = compute_metrics(replace(SAMPLES, cells=np.zeros_like(cells())))
+    assert (values["cell_ratio"], values["region_recall"], values["region_recall_by_position"]) == (0.0, 0.0, 0.0)
+    assert "region_precision" not in values
+
+
+def test_where_every_cell_is_computed_all_of_every_region_is_found() -> None:
+    everything = np.ones_like(cells())
+    values = compute_metrics(replace(SAMPLES, cells=everything))
+    found = [values[name] for name in ("cell_ratio", "region_recall", "region_recall_by_position")]
+    assert found == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_without_regions_or_kept_frames_recall_of_regions_does_not_apply() -> None:
+    for changes in ({"regions": np.zeros((4, 3, 4), np.float32)}, {"kept": frames(*["000 000"] * 4)}):
+        values = compute_metrics(replace(SAMPLES, **changes))
+        assert not {"region_recall", "region_recall_by_position", "region_precision"} & set(values)

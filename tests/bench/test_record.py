@@ -42,14 +42,20 @@ from tests.conftest import small
 def samples(draw: st.DrawFn) -> Samples:
     videos, classes, frames, blocks = (draw(st.integers(1, n)) for n in (5, 6, 4, 3))
     floats = st.floats(-1e6, 1e6, width=32)
+    kept = draw(st.none() | hnp.arrays(np.bool_, (videos, blocks, frames)))
+    grid, chosen = draw(st.integers(1, 7)), draw(st.integers(1, blocks))
+    cells = None if kept is None else draw(st.none() | hnp.arrays(np.bool_, (videos, chosen, frames, grid, grid)))
     return Samples(
         video=np.arange(videos),
         label=draw(hnp.arrays(np.int64, videos, elements=st.integers(0, classes - 1))),
         logits=draw(hnp.arrays(np.float32, (videos, classes), elements=floats)),
         macs=draw(hnp.arrays(np.int64, videos, elements=st.integers(0, 2**50))),
         times=draw(hnp.arrays(np.int64, (videos, frames), elements=st.integers(0, 47))),
-        kept=draw(st.none() | hnp.arrays(np.bool_, (videos, blocks, frames))),
         informative=draw(hnp.arrays(np.bool_, (videos, frames))),
+        regions=draw(hnp.arrays(np.float32, (videos, frames, 4), elements=st.floats(0, 1, width=32))),
+        kept=kept,
+        cell_blocks=None if cells is None else np.arange(chosen),
+        cells=cells,
     )
 
 
