@@ -155,6 +155,13 @@ def _region_recall(samples: Samples) -> float | None:
     return float(found[looked.useful].mean())
 
 
+def _region_recall_by_chance(samples: Samples) -> float | None:
+    looked = _looked(samples)
+    if looked is None or not looked.useful.any():
+        return None
+    return float(looked.cells[looked.useful].mean())
+
+
 def _region_recall_by_position(samples: Samples) -> float | None:
     looked = _looked(samples)
     if looked is None or not looked.useful.any():
@@ -199,13 +206,17 @@ METRICS: dict[str, Metric] = {
         "share of the cells of kept frames that were computed, in blocks with cells", "share", _cell_ratio
     ),
     "region_recall": Metric(
-        "share of the informative region that was computed, in kept frames that have one and blocks with cells; a "
-        "random choice of cells has the cell ratio",
+        "share of the informative region that was computed, in kept frames that have one and blocks with cells",
         "share",
         _region_recall,
     ),
+    "region_recall_by_chance": Metric(
+        "the same of a random choice of as many cells in every frame: the cell ratio in these frames",
+        "share",
+        _region_recall_by_chance,
+    ),
     "region_recall_by_position": Metric(
-        "the same of the best rule that knows the positions of cells alone, with as many cells in every frame",
+        "the same of the best rule that knows the positions of cells alone, and how many to take in every frame",
         "share",
         _region_recall_by_position,
     ),

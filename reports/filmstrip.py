@@ -17,6 +17,7 @@ from bench.samples import read_samples
 TILE = 64  # pixels a side of a frame in the picture
 BAR = 9  # pixels a block's row of marks
 GAP = 8
+VEIL = 0.8  # opacity over what no block computed
 KEPT, DROPPED, INFORMATIVE = (0, 114, 178), (214, 214, 214), (230, 159, 0)
 
 
@@ -35,6 +36,8 @@ class Filmstrip:
 def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
     """Frames of the first clips, an orange frame where informative, and a row of marks per block below.
 
+    Where blocks compute cells, each cell is veiled by the share of those blocks that skipped it.
+
     None where the method decides nothing about frames.
 
     Raises:
@@ -48,16 +51,35 @@ def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
     row = TILE + 4 + blocks * BAR + GAP
     canvas = Image.new("RGB", (frames * (TILE + 2), len(tiles) * row), "white")
     for clip, pictures in enumerate(tiles):
+        if samples.cells is not None:
+            pictures = [
+                _veiled(picture, computed)
+                for picture, computed in zip(pictures, samples.cells[clip].mean(axis=0), strict=True)
+            ]
         _draw_clip(canvas, clip * row, pictures, samples.kept[clip], samples.informative[clip])
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG", optimize=True)
     kept = samples.kept[: len(tiles)].mean()
+    veil = (
+        ""
+        if samples.cells is None
+        else f" The paler a part of a picture, the more of the {samples.cells.shape[1]} blocks with cells skipped it."
+    )
     return Filmstrip(
         buffer.getvalue(),
         f"{len(tiles)} validation clips of {frames} frames. Framed in orange: informative. Below each frame, one "
         f"mark for each of the {blocks} focal blocks in network order: blue where the block computed the frame, grey "
-        f"where it skipped it. Kept in these clips: {kept:.0%} of the (block, frame) pairs.",
+        f"where it skipped it. Kept in these clips: {kept:.0%} of the (block, frame) pairs.{veil}",
     )
+
+
+def _veiled(picture: Image.Image, computed: NDArray[np.float64]) -> Image.Image:
+    """The picture under a white veil; computed (G, G) is the share of blocks that computed each cell."""
+    grid = len(computed)
+    cell = np.arange(TILE) * grid // TILE
+    opacity = VEIL * (1 - computed[cell][:, cell])
+    veil = Image.fromarray((255 * opacity).astype(np.uint8))
+    return Image.composite(Image.new("RGB", picture.size, "white"), picture, veil)
 
 
 def _tiles(result: Result, frames: int) -> list[list[Image.Image]]:

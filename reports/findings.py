@@ -7,8 +7,8 @@ import pandas as pd
 
 def findings(table: pd.DataFrame) -> list[str]:
     """Sentences for the top of a report, in a fixed order."""
-    sentences = (_motion(table), _frames(table), _ratio(table), _selection(table), _saving(table), _withheld(table))
-    return [sentence for sentence in sentences if sentence]
+    sentences = (_motion, _frames, _ratio, _selection, _cells, _saving, _withheld)
+    return [text for text in (sentence(table) for sentence in sentences) if text]
 
 
 def _only(table: pd.DataFrame, **values: object) -> pd.Series | None:
@@ -65,6 +65,18 @@ def _selection(table: pd.DataFrame) -> str:
     return (
         "What navigation keeps: its recall of the informative frames, against that of a random selection of as many "
         f"frames and of the best rule that knows their positions alone, is {parts}."
+    )
+
+
+def _cells(table: pd.DataFrame) -> str:
+    rows = table[table["region_recall"].notna()]
+    if rows.empty:
+        return ""
+    rivals = "{region_recall_by_chance:.2f} and {region_recall_by_position:.2f}"
+    parts = _each(rows, "{region_recall:.2f} against " + rivals + " ({method} {point})")
+    return (
+        "Where it looks in a frame it keeps: its recall of the informative region, against that of a random choice of "
+        f"as many cells and of the best rule that knows their positions alone, is {parts}."
     )
 
 

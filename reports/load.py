@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UserError, unknown
+from bench.metrics import METRICS
 from bench.record import Result, read_result, result_files
 from reports.filmstrip import Filmstrip, draw_filmstrip
 from reports.labels import method_labels, title
@@ -111,6 +112,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "recall": metrics.get("recall"),
         "recall_by_position": metrics.get("recall_by_position"),
         "precision": metrics.get("precision"),
+        **{name: metrics.get(name) for name in METRICS if name == "cell_ratio" or name.startswith("region_recall")},
         "training_id": result.values["training_id"],
         "experiment_id": result.values["experiment_id"],
     }

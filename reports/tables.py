@@ -40,13 +40,22 @@ COLUMNS = (
     Column("recall", "Recall of informative frames", 3),
     Column("recall_by_position", "by position alone", 3),
     Column("precision", "Precision", 3),
+    Column("cell_ratio", "Cell ratio", 3),
+    Column("region_recall", "Recall of the informative region", 3),
+    Column("region_recall_by_chance", "by chance", 3),
+    Column("region_recall_by_position", "by position alone", 3),
 )
 MISSING = "-"
 
 
-def cells(row: dict[str, Any]) -> list[str]:
+def shown(table: pd.DataFrame) -> tuple[Column, ...]:
+    """The columns in which a point at hand has a value."""
+    return tuple(column for column in COLUMNS if column.name in table and table[column.name].notna().any())
+
+
+def cells(row: dict[str, Any], columns: tuple[Column, ...] = COLUMNS) -> list[str]:
     """A row of the table as text; a value that does not apply is a dash."""
-    return [_cell(row.get(column.name), column) for column in COLUMNS]
+    return [_cell(row.get(column.name), column) for column in columns]
 
 
 def _cell(value: Any, column: Column) -> str:
@@ -55,8 +64,8 @@ def _cell(value: Any, column: Column) -> str:
     return str(value) if column.decimals is None else f"{value:.{column.decimals}f}"
 
 
-def as_html(rows: list[list[str]], caption: str) -> str:
-    head = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in COLUMNS)
+def as_html(columns: tuple[Column, ...], rows: list[list[str]], caption: str) -> str:
+    head = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in columns)
     body = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return (
         f"<table>\n<caption>{html.escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n"
@@ -64,12 +73,12 @@ def as_html(rows: list[list[str]], caption: str) -> str:
     )
 
 
-def as_markdown(rows: list[list[str]], caption: str) -> str:
+def as_markdown(columns: tuple[Column, ...], rows: list[list[str]], caption: str) -> str:
     def line(values: list[str]) -> str:
         return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
 
-    rule = ["---" if column.decimals is None and column.name != "frames" else "---:" for column in COLUMNS]
-    head = [column.heading for column in COLUMNS]
+    rule = ["---" if column.decimals is None and column.name != "frames" else "---:" for column in columns]
+    head = [column.heading for column in columns]
     return "\n".join([caption, "", line(head), line(rule), *(line(row) for row in rows)]) + "\n"
 
 
@@ -92,20 +101,20 @@ def escape_tex(text: str) -> str:
     return "".join(TEX_SPECIALS.get(character, character) for character in text)
 
 
-def as_tex(rows: list[list[str]], caption: str) -> str:
+def as_tex(columns: tuple[Column, ...], rows: list[list[str]], caption: str) -> str:
     """A booktabs table."""
 
     def line(values: list[str]) -> str:
         return " & ".join(escape_tex(value) for value in values) + r" \\"
 
-    columns = "".join("l" if column.decimals is None and column.name != "frames" else "r" for column in COLUMNS)
+    alignment = "".join("l" if column.decimals is None and column.name != "frames" else "r" for column in columns)
     return "\n".join(
         [
             r"\begin{table}",
             rf"\caption{{{escape_tex(caption)}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
+            rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            line([column.heading for column in COLUMNS]),
+            line([column.heading for column in columns]),
             r"\midrule",
             *(line(row) for row in rows),
             r"\bottomrule",
@@ -116,13 +125,15 @@ def as_tex(rows: list[list[str]], caption: str) -> str:
     )
 
 
-WRITERS: dict[str, Callable[[list[list[str]], str], str]] = {"html": as_html, "md": as_markdown, "tex": as_tex}
+Writer = Callable[[tuple[Column, ...], list[list[str]], str], str]
+WRITERS: dict[str, Writer] = {"html": as_html, "md": as_markdown, "tex": as_tex}
 
 
 def write_tables(table: pd.DataFrame, folder: Path, caption: str) -> str:
     """Write points.html, .csv, .md and .tex; returns the html. The csv keeps every column and full precision."""
-    rows = [cells(row) for row in table.to_dict("records")]
+    columns = shown(table)
+    rows = [cells(row, columns) for row in table.to_dict("records")]
     for suffix, write in WRITERS.items():
-        write_text(folder / f"points.{suffix}", write(rows, caption))
+        write_text(folder / f"points.{suffix}", write(columns, rows, caption))
     write_text(folder / "points.csv", table.to_csv(index=False))
-    return as_html(rows, caption)
+    return as_html(columns, rows, caption)

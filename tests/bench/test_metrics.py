@@ -75,6 +75,7 @@ BY_HAND = {
     "precision": 5 / 8,
     "cell_ratio": 3 / 8,
     "region_recall": (1 + 0.5) / 2,
+    "region_recall_by_chance": 3 / 8,
     "region_recall_by_position": (5 / 6 + 3.25 / 6) / 2,
     "region_precision": 2 / 3,
     "informative_share": 6 / 12,

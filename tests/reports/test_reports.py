@@ -27,7 +27,7 @@ from reports.figures import pareto
 from reports.findings import findings
 from reports.load import load_records, saving_realised
 from reports.site import write_site
-from reports.tables import as_html, as_markdown, as_tex, cells
+from reports.tables import COLUMNS, as_html, as_markdown, as_tex, cells
 
 
 @pytest.fixture(scope="module")
@@ -215,10 +215,10 @@ def test_a_drift_of_the_machine_leaves_the_saving_alone() -> None:
 
 def test_names_with_specials_are_escaped() -> None:
     row = cells({"method": '<b>A & B_1 | 50%</b>"', "frames": 8})
-    page = as_html([row], "<i>")
+    page = as_html(COLUMNS, [row], "<i>")
     assert "<td>&lt;b&gt;A &amp; B_1 | 50%&lt;/b&gt;&quot;</td>" in page and "<caption>&lt;i&gt;</caption>" in page
-    assert r"A \& B\_1 | 50\%" in as_tex([row], "x")
-    assert r"B_1 \| 50%" in as_markdown([row], "x")
+    assert r"A \& B\_1 | 50\%" in as_tex(COLUMNS, [row], "x")
+    assert r"B_1 \| 50%" in as_markdown(COLUMNS, [row], "x")
 
 
 def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
