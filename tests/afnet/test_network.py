@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from afnet import AFNet, Progress
 from afnet.blocks import FocalBlock
@@ -37,29 +35,6 @@ def logits(model: AFNet, x: torch.Tensor, execution: str) -> torch.Tensor:
     model.execution = execution  # type: ignore[assignment]
     with torch.no_grad():
         return model(x).logits
-
-
-@given(
-    videos=st.integers(1, 3),
-    pattern=st.one_of(st.just("none"), st.just("all"), st.integers(0, 2**16)),
-    shift=st.booleans(),
-    side=st.sampled_from([32, 64]),
-    channels_last=st.booleans(),
-)
-@settings(max_examples=25, deadline=None)
-def test_skipped_equals_masked_for_any_selection(
-    videos: int, pattern: str | int, shift: bool, side: int, channels_last: bool
-) -> None:
-    model, x = make(shift=shift), clips(videos, side)
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        x = x.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (videos, FRAMES))
-    shape = (len(model.unit_modules()), videos, FRAMES)
-    model.forced = {
-        "none": torch.zeros(shape, dtype=torch.bool),
-        "all": torch.ones(shape, dtype=torch.bool),
-    }.get(str(pattern), torch.rand(shape, generator=torch.Generator().manual_seed(hash(pattern))) < 0.5)
-    torch.testing.assert_close(logits(model, x, "skipped"), logits(model, x, "masked"), atol=1e-4, rtol=1e-4)
 
 
 def test_dense_is_masked_with_everything_kept() -> None:

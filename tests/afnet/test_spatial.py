@@ -84,24 +84,6 @@ def logits(model: AFNet, x: Tensor, execution: str) -> Tensor:
         return model(x).logits
 
 
-@given(
-    seed=st.integers(0, 2**16),
-    share=st.sampled_from([0.0, 0.3, 1.0]),
-    stages=st.sampled_from([(1,), (1, 2), (3,), (1, 2, 3)]),
-    grid=st.sampled_from([4, 7]),
-    size=st.sampled_from([(64, 64), (48, 80)]),
-    shift=st.booleans(),
-)
-@settings(max_examples=20, deadline=None)
-def test_network_skipped_equals_masked_for_any_cells(
-    seed: int, share: float, stages: tuple[int, ...], grid: int, size: tuple[int, int], shift: bool
-) -> None:
-    model = make(spatial=stages, grid=grid, shift=shift)
-    decided(model, seed, share)
-    x = torch.randn(2, FRAMES, 3, *size, generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(logits(model, x, "skipped"), logits(model, x, "masked"), atol=1e-4, rtol=1e-4)
-
-
 def test_all_cells_kept_is_the_frame_mask() -> None:
     plain, spatial = make(), make(spatial=(1, 2, 3))
     weights = plain.state_dict()
