@@ -92,6 +92,9 @@ class VideoModel(nn.Module):
 
     def __init__(self, *, frames: int, classes: int) -> None:
         super().__init__()
+        for name, value in (("frames", frames), ("classes", classes)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; expected a whole number from 1")
         self.frames = frames
         self.classes = classes
         self.forced: Tensor | None = None
@@ -168,12 +171,22 @@ class VideoModel(nn.Module):
         return selection.frames.sum(dim=2)
 
     def check_clips(self, clips: Tensor, multiple: int = 1, smallest: int = 1) -> None:
-        """Raise ValueError unless clips is (N >= 1, T, 3, H, W) with H and W multiples of `multiple`, >= `smallest`."""
+        """Raise ValueError unless clips is (N >= 1, T, 3, H, W) with H and W multiples of `multiple`, >= `smallest`.
+
+        They must be floats, and outside autocast of the weights' dtype.
+        """
         expected = f"(N, {self.frames}, 3, H, W)"
         if clips.ndim != 5 or clips.shape[1] != self.frames or clips.shape[2] != 3:
             raise ValueError(f"clips have shape {tuple(clips.shape)}; this model expects {expected}")
         if clips.shape[0] == 0:
             raise ValueError(f"clips have shape {tuple(clips.shape)}: the batch is empty; expected N >= 1")
+        weights = next(self.parameters()).dtype
+        if not clips.is_floating_point() or (
+            clips.dtype != weights and not torch.is_autocast_enabled(clips.device.type)
+        ):
+            raise ValueError(
+                f"clips are {clips.dtype} and the weights {weights}; expected normalised clips of the weights' dtype"
+            )
         height, width = clips.shape[-2:]
         if height % multiple or width % multiple or min(height, width) < max(smallest, 1):
             raise ValueError(

@@ -180,6 +180,7 @@ class AFNet(VideoModel):
     def forward(self, clips: Tensor) -> Output:
         """clips (N, T, 3, H, W), sides of at least 32 -> logits (N, K), selection.frames (blocks, N, T)."""
         self.check_clips(clips, smallest=SMALLEST_SIDE)
+        self._check_forced(len(clips))
         execution: Execution = self.execution
         if self.training or (execution == "skipped" and not self.recipe.hard):
             execution = "masked"
@@ -195,6 +196,16 @@ class AFNet(VideoModel):
         if not decisions:
             return Output(logits)
         return Output(logits, self._selection(decisions), extras=_extras(decisions))
+
+    def _check_forced(self, videos: int) -> None:
+        """Raise ValueError unless forced decisions are as many as there are to make."""
+        if self.forced is None and self.forced_cells is None:
+            return
+        frames = (len(self.focal_blocks), videos, self.frames)
+        for name, shape in (("forced", frames), ("forced_cells", (*frames, self.design.grid, self.design.grid))):
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; this network and these clips need {shape}")
 
     def _selection(self, decisions: list[Decision]) -> Selection:
         gates = torch.stack([decision.frames for decision in decisions]).detach()  # (blocks, N, T)

@@ -114,7 +114,24 @@ def test_wrong_clips_are_refused_with_their_shape(shape: tuple[int, ...]) -> Non
         make()(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("arguments", [{"backbone": "resnet18"}, {"ratio": 0.0}, {"ratio": 1.5}])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64, torch.float16])
+def test_clips_of_another_dtype_are_refused_with_both(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=rf"clips are {dtype} and the weights torch.float32"):
+        make()(clips().to(dtype))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("forced", (6, 1, FRAMES)), ("forced_cells", (6, 2, FRAMES, 3, 3))])
+def test_forced_decisions_for_other_clips_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    model = make(spatial=(1,))
+    setattr(model, name, torch.ones(shape, dtype=torch.bool))
+    with pytest.raises(ValueError, match=rf"{name} has shape .* need \(6, 2, 4"):
+        model(clips())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"backbone": "resnet18"}, {"ratio": 0.0}, {"ratio": 1.5}, {"frames": 0}, {"frames": 2.5}, {"classes": 0}],
+)
 def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         make(**arguments)
