@@ -72,11 +72,19 @@ class Training(Checked):
     batch: int = number(16, "clips a step", at_least=1)
     lr: float = number(0.05, "learning rate at its peak", above=0)
     momentum: float = number(0.9, "share", at_least=0, below=1)
+    nesterov: bool = switch(False, "momentum looks ahead (the published recipes have it without)")
     weight_decay: float = number(5e-4, "per step and unit of learning rate", at_least=0)
     warmup: float = number(0.05, "share of the steps with a rising rate", at_least=0, below=1)
     schedule: str = choice("cosine", "shape of the learning rate after warm-up", "cosine", "steps")
     multipliers: str = choice("published", "learning rates per kind of parameter", "published", "from-scratch")
     clip_norm: float = number(20.0, "largest norm of the gradient", above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise UserError(
+                "training.nesterov is true and training.momentum 0; expected a momentum that can look ahead."
+            )
 
 
 @dataclass(frozen=True)

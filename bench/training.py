@@ -83,9 +83,7 @@ def make_optimiser(model: VideoModel, training: Training) -> torch.optim.SGD:
         }
         for group in model.parameter_groups()
     ]
-    return torch.optim.SGD(
-        groups, lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0, fused=True
-    )
+    return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, nesterov=training.nesterov, fused=True)
 
 
 def make_model(experiment: Experiment) -> VideoModel:

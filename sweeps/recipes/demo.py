@@ -10,7 +10,7 @@ from bench.methods import AFNet, FrameAverage, find_method
 
 # One recipe for every method: from scratch, one pass over clips that are generated as they are needed.
 DATA = Data(dataset="digits-in-motion", train_clips=6400, val_clips=480)
-TRAINING = Training(epochs=1, batch=16, lr=0.08, schedule="cosine", multipliers="from-scratch")
+TRAINING = Training(epochs=1, batch=16, lr=0.08, nesterov=True, schedule="cosine", multipliers="from-scratch")
 PLAIN = FrameAverage(dropout=0.0)
 AFNET = AFNet(
     dropout=0.0,

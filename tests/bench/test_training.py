@@ -174,14 +174,16 @@ def test_multipliers_scale_the_steps_of_a_training(tmp_path: Path, monkeypatch: 
     assert model.weight.tolist() == pytest.approx([1 - 5 * LR * (1 + 0.1)] * 4)
 
 
-def test_momentum_is_nesterovs() -> None:
+# v1 = 1, v2 = 0.9 * 1 + 1; a step is v, or where momentum looks ahead the gradient + 0.9 * v.
+@pytest.mark.parametrize(("nesterov", "moved"), [(False, 1 + 1.9), (True, (1 + 0.9 * 1) + (1 + 0.9 * 1.9))])
+def test_momentum_is_plain_or_nesterovs(nesterov: bool, moved: float) -> None:
     model = Slope()
-    optimiser = make_optimiser(model, Training(lr=LR, momentum=0.9, weight_decay=0.0))
+    training = Training(lr=LR, momentum=0.9, nesterov=nesterov, weight_decay=0.0)
+    optimiser = make_optimiser(model, training)
     for _ in range(2):
         model.weight.grad = torch.ones(4)
         optimiser.step()
-    # v1 = 1, v2 = 0.9 * 1 + 1; a step is the gradient + 0.9 * v.
-    assert model.weight.tolist() == pytest.approx([1 - LR * ((1 + 0.9 * 1) + (1 + 0.9 * 1.9))] * 4)
+    assert model.weight.tolist() == pytest.approx([1 - LR * moved] * 4)
 
 
 def test_decay_shrinks_a_weight_without_gradient() -> None:
