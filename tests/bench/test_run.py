@@ -342,7 +342,7 @@ def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) ->
     experiment = replace(
         experiment,
         data=Data(train_clips=16 * 230, val_clips=192),
-        training=Training(multipliers="from-scratch"),
+        training=Training(nesterov=True, multipliers="from-scratch"),
         runtime=Runtime(threads=1, log_every=50),
     )
     set_up_torch(1, torch.device("cpu"))

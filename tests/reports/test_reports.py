@@ -134,7 +134,10 @@ def test_a_sheet_of_other_pictures_is_refused(runs: Path, tmp_path: Path, width:
 
 def test_samples_of_another_layout_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "samples.parquet"
-    pq.write_table(pa.table({"informative": [[True], [True, False]]}).replace_schema_metadata({"blocks": "0"}), path)
+    table = pa.table({"informative": [[True], [True, False]]}).replace_schema_metadata(
+        {"blocks": "0", "cell_blocks": "[]"}
+    )
+    pq.write_table(table, path)
     with pytest.raises(UserError, match="informative is of type"):
         read_samples(path)
 
@@ -225,6 +228,7 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
     columns: dict[str, Any] = {
         "clips_per_second": 1.0,
         "recall": None,
+        "region_recall": None,
         "kept_ratio": None,
         "saving_realised": None,
         "noisy": False,
