@@ -45,7 +45,8 @@ class Selection:
         frames: (blocks, N, T) bool, in network order; True where the block computed the frame in full.
         cells: (blocks, N, T, 7, 7) bool, the part of each kept frame that was computed; all of it in blocks that
             compute whole frames.
-        crops: (N, T, 4) float, the region looked at as (left, top, right, bottom) in pixels of the input.
+        crops: (N, T, 4) float, the region looked at as (left, top, right, bottom) in pixels of the input; zeros in
+            frames that were not looked at.
         resolutions: (N, T) int, the input size in pixels each frame was given; 0 where it was not looked at.
         exit_step: (N,) int, the number of frames looked at before the model answered.
     """
@@ -55,6 +56,20 @@ class Selection:
     crops: Tensor | None = None
     resolutions: Tensor | None = None
     exit_step: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answer key of clips, for controls that look where the label is.
+
+    Attributes:
+        informative: (N, T) bool, the frames that carry it.
+        regions: (N, T, 4) float, the part of the picture that does: left, top, right, bottom in pixels; zeros where
+            none.
+    """
+
+    informative: Tensor
+    regions: Tensor
 
 
 @dataclass(frozen=True)
@@ -85,10 +100,14 @@ class VideoModel(nn.Module):
         classes: K.
         any_frames: whether the trained weights serve clips of any number of frames.
         optimised: whether optimize_for_inference made it, so that it serves evaluation alone.
-        forced: (blocks, N, T) bool that replaces the model's own decisions, for profiles and tests; None leaves them.
+        forced: what replaces the model's own decisions, in the fields that apply; for profiles and tests.
+        wants_answers: whether it must be given the answer key of the clips before each forward, in `answers`.
+        cell_blocks: of the blocks in `Selection.frames`, the numbers of those that compute cells.
     """
 
     any_frames = False
+    wants_answers = False
+    cell_blocks: tuple[int, ...] = ()
 
     def __init__(self, *, frames: int, classes: int) -> None:
         super().__init__()
@@ -97,7 +116,8 @@ class VideoModel(nn.Module):
                 raise ValueError(f"{name} is {value!r}; expected a whole number from 1")
         self.frames = frames
         self.classes = classes
-        self.forced: Tensor | None = None
+        self.forced = Selection()
+        self.answers: Answers | None = None
         self.optimised = False
         self._execution: Execution = "skipped"
 
@@ -144,7 +164,10 @@ class VideoModel(nn.Module):
         self.frames = frames
 
     def unit_modules(self) -> tuple[str, ...]:
-        """Names of the modules that run once per kept frame, in the order of `Selection.frames`; () where none."""
+        """Names of the modules whose work depends on decisions, in the order of `kept_units`; () where none does.
+
+        Each works in equal units: frames, pixels of a map, or whatever the method decides on.
+        """
         return ()
 
     def policy_modules(self) -> tuple[str, ...]:
@@ -155,18 +178,18 @@ class VideoModel(nn.Module):
     def forcing(self, selection: Selection) -> Iterator[None]:
         """Within it the model decides as it did to get this selection."""
         before = self.forced
-        self.forced = selection.frames
+        self.forced = selection
         try:
             yield
         finally:
             self.forced = before
 
-    def units_per_frame(self, height: int, width: int) -> tuple[int, ...]:
-        """How many equal units the work of each unit module on one whole frame of this size consists of."""
-        return (1,) * len(self.unit_modules())
+    def all_units(self, height: int, width: int) -> tuple[int, ...]:
+        """Units of each unit module for one video of this size when everything is computed, as "masked" does."""
+        return (self.frames,) * len(self.unit_modules())
 
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
-        """(blocks, N) int64 units that a selection computes of clips of this size, in the units of units_per_frame."""
+        """(modules, N) int64 units that a selection computes of clips of this size."""
         assert selection.frames is not None
         return selection.frames.sum(dim=2)
 

@@ -6,8 +6,6 @@ as (N*T, C, H, W). afnet/module.py shows one AF module, afnet/backbones.py what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -103,7 +101,6 @@ class AFNet(VideoModel):
             place of navigation's own number; None leaves the number to navigation. Shapes are then static.
         buckets: sizes that the number of kept frames is rounded up to when skipping, 0 for none (see
             afnet.execution.rounded_up). The rows added are computed, and no cost model knows of them.
-        forced_cells: (blocks, N, T, grid, grid) bool that replaces the cells' decisions, as `forced` the frames'.
 
     Raises:
         ValueError: for an unknown backbone or setting, or a value outside its range.
@@ -125,7 +122,6 @@ class AFNet(VideoModel):
         self.temperature = 1.0
         self.budget: int | None = None
         self.buckets = 0
-        self.forced_cells: Tensor | None = None
         parts = build(
             backbone, frames=frames, classes=classes, dropout=dropout, ratio=self.recipe.ratio, design=self.design
         )
@@ -199,13 +195,13 @@ class AFNet(VideoModel):
 
     def _check_forced(self, videos: int) -> None:
         """Raise ValueError unless forced decisions are as many as there are to make."""
-        if self.forced is None and self.forced_cells is None:
+        if self.forced.frames is None and self.forced.cells is None:
             return
         frames = (len(self.focal_blocks), videos, self.frames)
-        for name, shape in (("forced", frames), ("forced_cells", (*frames, self.design.grid, self.design.grid))):
-            value = getattr(self, name)
+        for name, shape in (("frames", frames), ("cells", (*frames, self.design.grid, self.design.grid))):
+            value = getattr(self.forced, name)
             if value is not None and value.shape != shape:
-                raise ValueError(f"{name} has shape {tuple(value.shape)}; this network and these clips need {shape}")
+                raise ValueError(f"forced.{name} has shape {tuple(value.shape)}; this network and clips need {shape}")
 
     def _selection(self, decisions: list[Decision]) -> Selection:
         gates = torch.stack([decision.frames for decision in decisions]).detach()  # (blocks, N, T)
@@ -258,22 +254,17 @@ class AFNet(VideoModel):
         kinds = (Navigation, CellNavigation)
         return tuple(name for name, module in self.named_modules() if isinstance(module, kinds))
 
-    @contextmanager
-    def forcing(self, selection: Selection) -> Iterator[None]:
-        before = self.forced_cells
-        self.forced_cells = selection.cells
-        try:
-            with super().forcing(selection):
-                yield
-        finally:
-            self.forced_cells = before
+    @property
+    def cell_blocks(self) -> tuple[int, ...]:  # type: ignore[override]
+        return tuple(i for i, block in enumerate(self.focal_blocks.values()) if isinstance(block, SpatialFocalBlock))
 
-    def units_per_frame(self, height: int, width: int) -> tuple[int, ...]:
+    def all_units(self, height: int, width: int) -> tuple[int, ...]:
         """Pixels of the focal map in blocks that compute cells, whole frames in the others."""
-        return tuple(
+        pixels = (
             int(self._areas(block, height, width).sum()) if isinstance(block, SpatialFocalBlock) else 1
             for block in self.focal_blocks.values()
         )
+        return tuple(self.frames * count for count in pixels)
 
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         kept = super().kept_units(selection, height, width)
@@ -307,8 +298,8 @@ class _Decider:
         cells = None if cell_logits is None else self._cells(cell_logits, logits.shape[0], block)
         if self.execution == "dense":
             return Decision(torch.ones_like(logits[..., 0]), cells)
-        if model.forced is not None:
-            return Decision(model.forced[block].to(logits.dtype), cells)
+        if model.forced.frames is not None:
+            return Decision(model.forced.frames[block].to(logits.dtype), cells)
         if model.budget is not None and not model.training:
             return self._within_budget(logits, cells)
         return Decision(
@@ -319,8 +310,8 @@ class _Decider:
         model = self.model
         if self.execution == "dense":
             cells = torch.ones_like(logits[..., 0])
-        elif model.forced_cells is not None:
-            return model.forced_cells[block].to(logits.dtype)
+        elif model.forced.cells is not None:
+            return model.forced.cells[block].to(logits.dtype)
         else:
             cells = decide(logits, noise=model.gumbel_noise, temperature=model.temperature)
         return cells.unflatten(0, (videos, -1))

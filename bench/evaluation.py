@@ -11,7 +11,7 @@ from bench.data.catalogue import find_dataset
 from bench.data.loader import Batch, normalise, validation_batches
 from bench.errors import UserError
 from bench.experiment import Experiment
-from bench.macs import CostModel, kept_units
+from bench.macs import CostModel
 from bench.metrics import Samples
 from bench.training import Report
 
@@ -50,7 +50,7 @@ def evaluate(
     """
     torch.manual_seed(experiment.evaluation.seed)
     logits, kept, cells, macs = [], [], [], []
-    cell_blocks = [block for block, units in enumerate(cost.units_per_frame) if units > 1]
+    cell_blocks = list(model.cell_blocks)
     with torch.inference_mode():
         for number, batch in enumerate(batches):
             clips = normalise(batch.clips, device)
@@ -65,7 +65,7 @@ def evaluate(
                 kept.append(selection.frames.cpu().numpy())
             if selection.cells is not None:
                 cells.append(selection.cells[cell_blocks].cpu().numpy())
-            macs.append(cost.of(kept_units(model, selection, clips), len(batch)))
+            macs.append(cost.executed(model, selection, clips))
             report("evaluate", number + 1, len(batches))
     return Samples(
         video=np.concatenate([batch.videos for batch in batches]),

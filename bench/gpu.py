@@ -134,24 +134,24 @@ def _equal_pairs(model: VideoModel, clips: Tensor) -> Pairs:
     """Names and logits of what must agree, of whole frames."""
     assert isinstance(model, AFNet)
     dense = _logits(model, clips, "dense")
-    model.forced = selection(model, 2, 1.0)
+    model.forced = Selection(selection(model, 2, 1.0))
     yield "masked with all frames kept and dense", _logits(model, clips, "masked"), dense
     for ratio in (0.0, 0.5):
-        model.forced = selection(model, 2, ratio)
+        model.forced = Selection(selection(model, 2, ratio))
         yield f"skipped and masked at {ratio}", _logits(model, clips, "skipped"), _logits(model, clips, "masked")
     expected = _logits(model, clips, "masked")
     yield "optimised, skipped, and masked at 0.5", _logits(optimize_for_inference(model), clips, "skipped"), expected
     model.buckets = 4
     yield "skipped in buckets and masked at 0.5", _logits(model, clips, "skipped"), expected
-    model.forced, model.buckets, model.budget = None, 0, model.frames // 2
+    model.forced, model.buckets, model.budget = Selection(), 0, model.frames // 2
     yield "budget skipped and masked", _logits(model, clips, "skipped"), _logits(model, clips, "masked")
 
 
 def _equal_cells(model: VideoModel, clips: Tensor) -> Pairs:
     """The same of cells."""
     assert isinstance(model, AFNet)
-    model.forced = selection(model, 2, 0.5)
-    model.forced_cells = draw_cells(model.forced, 0.5)
+    frames = selection(model, 2, 0.5)
+    model.forced = Selection(frames, draw_cells(frames, 0.5))
     expected = _logits(model, clips, "masked")
     yield "cells skipped and masked", _logits(model, clips, "skipped"), expected
     yield "cells optimised, skipped, and masked", _logits(optimize_for_inference(model), clips, "skipped"), expected
@@ -168,7 +168,7 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
     assert isinstance(model, AFNet)
     variants["dense"] = variant(model, clips, execution="dense")
     for ratio in RATIOS:
-        forced = selection(model, videos, ratio)
+        forced = Selection(selection(model, videos, ratio))
         variants[f"skipped {ratio}"] = variant(model, clips, execution="skipped", forced=forced)
         variants[f"masked {ratio}"] = variant(model, clips, execution="masked", forced=forced)
         budget = round(ratio * plan.frames)
@@ -208,7 +208,7 @@ def _cells(plan: Plan, backbone: str, clips: Tensor) -> tuple[dict[str, Variant]
     model = optimize_for_inference(make(backbone, plan, spatial=(1, 2))).to(plan.dtype)
     frames = selection(model, len(clips), 1.0)
     half = draw_cells(frames, 0.5)
-    forward = variant(model, clips, execution="skipped", forced=frames, forced_cells=half)
+    forward = variant(model, clips, execution="skipped", forced=Selection(frames, half))
 
     def in_torch() -> Any:
         spatial.use_kernel = False
@@ -218,13 +218,13 @@ def _cells(plan: Plan, backbone: str, clips: Tensor) -> tuple[dict[str, Variant]
             spatial.use_kernel = True
 
     units = model.kept_units(Selection(frames, half), plan.side, plan.side).cpu().numpy()
-    macs = cost_model(model, clips[:1]).of(units, len(clips)).mean()
+    macs = cost_model(model, clips[:1]).of(units).mean()
     return {"cells 0.5": forward, "cells 0.5, without Triton": in_torch}, float(macs)
 
 
 def variant(model: VideoModel, clips: Tensor, **attributes: Any) -> Variant:
     """A forward with these attributes set on the model."""
-    defaults = {"forced": None, "forced_cells": None, "budget": None}
+    defaults = {"forced": Selection(), "budget": None}
 
     def forward() -> Tensor:
         for name, value in {**defaults, **attributes}.items():

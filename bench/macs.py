@@ -4,10 +4,10 @@ FlopCounterMode sees the operators that ran and counts two operations per multip
 and matrix products, and nothing for the rest (normalisation, activations, pooling, shifts, gathers). "MACs" here are
 its count halved; the field's "GFLOPs" are these, in units of 1e9.
 
-A model that skips costs `static + sum over blocks of kept units x cost of a unit`, a unit being a frame, or a pixel of
-the block's map where it computes cells. The parts are read off one
-counted forward, so that the cost of every video of a validation set is exact without counting each; `verify` holds
-the model against the counter on a batch of real clips.
+A model that skips costs `static + sum over its unit modules of units x cost of a unit`, a unit being what it decides
+on: a frame of a block, a pixel of a map, a frame at a resolution. The parts are read off two counted forwards,
+"masked", which computes every unit, and "dense", so that the cost of every video of a validation set is exact without
+counting each; `verify` holds the model against the counter on a batch of real clips.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from afnet.contract import Selection, VideoModel
+from afnet.contract import Execution, Selection, VideoModel
 from afnet.fused import FUSES
 
 
@@ -32,31 +32,32 @@ class CostModel:
 
     Attributes:
         static: computed for every video, whatever is decided; the policy is part of it.
-        per_unit: (blocks,) for each kept unit of a block; empty where nothing is skipped.
-        units_per_frame: (blocks,) how many of them a whole frame is.
+        per_unit: (modules,) for each unit of a unit module; empty where nothing is skipped.
+        all_units: (modules,) of a video when everything is computed.
         policy: the part of `static` spent on deciding.
-        frames: T.
-        operators: static and kept work of one video with everything kept, by operator.
+        dense: of the execution that ignores decisions.
+        operators: of the dense execution, by operator.
     """
 
     static: int
     per_unit: tuple[int, ...]
-    units_per_frame: tuple[int, ...]
+    all_units: tuple[int, ...]
     policy: int
-    frames: int
+    dense: int
     operators: dict[str, int]
 
-    @property
-    def dense(self) -> int:
-        """With every unit computed."""
-        frame = (cost * units for cost, units in zip(self.per_unit, self.units_per_frame, strict=True))
-        return self.static + self.frames * sum(frame)
-
-    def of(self, units: NDArray[np.int64] | None, videos: int) -> NDArray[np.int64]:
-        """(videos,) multiply-adds; units is (blocks, videos) kept units, or None where everything is computed."""
-        if units is None:
-            return np.full(videos, self.dense, np.int64)
+    def of(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(videos,) multiply-adds of (modules, videos) units."""
         return self.static + np.tensordot(np.array(self.per_unit, np.int64), units.astype(np.int64), axes=1)
+
+    def executed(self, model: VideoModel, selection: Selection, clips: Tensor) -> NDArray[np.int64]:
+        """(N,) multiply-adds of each of these clips in the model's execution, for its decisions."""
+        videos = len(clips)
+        if model.execution == "dense" or not self.per_unit:
+            return np.full(videos, self.dense if model.execution == "dense" else self.static, np.int64)
+        if model.execution == "masked":
+            return self.of(np.tile(np.array(self.all_units, np.int64)[:, None], videos))
+        return self.of(model.kept_units(selection, *clips.shape[-2:]).cpu().numpy())
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -64,7 +65,7 @@ class CostModel:
             "counter": "torch.utils.flop_counter.FlopCounterMode, halved",
             "static": self.static,
             "per_unit": list(self.per_unit),
-            "units_per_frame": list(self.units_per_frame),
+            "all_units": list(self.all_units),
             "policy": self.policy,
             "dense": self.dense,
             "operators": self.operators,
@@ -113,37 +114,28 @@ def count(model: VideoModel, clips: Tensor) -> dict[str, dict[str, int]]:
 
 
 def cost_model(model: VideoModel, clips: Tensor) -> CostModel:
-    """Read the parts of the cost off one counted forward of clips (N, T, 3, H, W) with everything kept."""
+    """Read the parts of the cost off two counted forwards of clips (N, T, 3, H, W)."""
     videos = len(clips)
-    counted = _count_all_kept(model, clips)
-    blocks = [_total(counted, name) // (videos * model.frames) for name in model.unit_modules()]
-    units = model.units_per_frame(*clips.shape[-2:])
-    total = _total(counted, "Global")
+    masked, dense = (_count_as(model, clips, execution) for execution in ("masked", "dense"))
+    units = model.all_units(*clips.shape[-2:])
+    work = [_total(masked, name) // videos for name in model.unit_modules()]
     return CostModel(
-        static=total // videos - model.frames * sum(blocks),
-        per_unit=tuple(cost // count for cost, count in zip(blocks, units, strict=True)),
-        units_per_frame=units,
-        policy=sum(_total(counted, name) for name in model.policy_modules()) // videos,
-        frames=model.frames,
-        operators={operator: macs // videos for operator, macs in counted["Global"].items()},
+        static=_total(masked, "Global") // videos - sum(work),
+        per_unit=tuple(macs // count for macs, count in zip(work, units, strict=True)),
+        all_units=units,
+        policy=sum(_total(masked, name) for name in model.policy_modules()) // videos,
+        dense=_total(dense, "Global") // videos,
+        operators={operator: macs // videos for operator, macs in dense["Global"].items()},
     )
 
 
-def _count_all_kept(model: VideoModel, clips: Tensor) -> dict[str, dict[str, int]]:
-    """Count the dense execution, which computes every unit whatever is decided."""
-    execution = model.execution
+def _count_as(model: VideoModel, clips: Tensor, execution: Execution) -> dict[str, dict[str, int]]:
+    before = model.execution
     try:
-        model.execution = "dense"
+        model.execution = execution
         return count(model, clips)
     finally:
-        model.execution = execution
-
-
-def kept_units(model: VideoModel, selection: Selection, clips: Tensor) -> NDArray[np.int64] | None:
-    """(blocks, N) units that the model's execution computed of clips; None where it computed everything."""
-    if model.execution != "skipped" or selection.frames is None:
-        return None
-    return model.kept_units(selection, *clips.shape[-2:]).cpu().numpy()
+        model.execution = before
 
 
 def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> int:
@@ -157,7 +149,7 @@ def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> int:
     """
     with torch.no_grad():
         selection = model(clips).selection
-    predicted = int(cost.of(kept_units(model, selection, clips), len(clips)).sum())
+    predicted = int(cost.executed(model, selection, clips).sum())
     with model.forcing(selection):  # a decision that is drawn would be drawn anew
         counted = _total(count(model, clips), "Global")
     if predicted != counted:

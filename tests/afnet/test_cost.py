@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from afnet import BACKBONES, AFNet
+from afnet.contract import Selection
 from afnet.cost import authors_count, closed_form
 
 # Multiply-adds per video at 224 as static + slope * kept ratio, in 1e9, counted by the released code.
@@ -51,7 +52,7 @@ def test_skipped_costs_the_closed_form_of_what_was_kept(backbone: str) -> None:
     cost = closed_form(backbone, frames=4, classes=5, size=64)
     model = AFNet(backbone=backbone, frames=4, classes=5).eval()
     kept = torch.rand(len(cost.focal), 2, 4) < 0.4
-    model.forced = kept
+    model.forced = Selection(kept)
     clips = torch.randn(2, 4, 3, 64, 64)
     with torch.no_grad():
         model(clips)  # the responses to zero are computed once and no part of a video's cost

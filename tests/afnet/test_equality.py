@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from afnet import AFNet, optimize_for_inference
+from afnet.contract import Selection
 from tests.afnet.test_network import make
 
 # Largest difference as a share of the largest logit: rounding through some forty layers.
@@ -63,9 +64,10 @@ def test_skipped_is_masked(
     videos, frames, height, width = shape
     generator = torch.Generator().manual_seed(seed)
     model = make(frames=frames, **variant)
-    model.forced = torch.rand(len(model.unit_modules()), videos, frames, generator=generator) < shares[0]
+    kept = torch.rand(len(model.unit_modules()), videos, frames, generator=generator) < shares[0]
     grid = model.design.grid
-    model.forced_cells = torch.rand(*model.forced.shape, grid, grid, generator=generator) < shares[1]
+    cells = torch.rand(*kept.shape, grid, grid, generator=generator) < shares[1]
+    model.forced = Selection(kept, cells)
     model.buckets = buckets
     x = torch.randn(videos * frames, 3, height, width, generator=generator).to(dtype)
     if channels_last:

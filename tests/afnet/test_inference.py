@@ -14,7 +14,7 @@ from torch import nn
 
 from afnet import AFNet, optimize_for_inference
 from afnet.blocks import Block, Bottleneck, FocalBlock, InvertedResidual
-from afnet.contract import EXECUTIONS, VideoModel
+from afnet.contract import EXECUTIONS, Selection, VideoModel
 from afnet.execution import put_rows_, take_rows
 from afnet.fused import FUSES, FrozenGate, FusedConv
 from afnet.inference import FrozenBlock, FrozenFocalBlock, freeze
@@ -212,13 +212,12 @@ def test_an_optimised_network_is_the_network_in_every_execution(name: str, side:
     blocks = len(model.unit_modules())
     for execution in EXECUTIONS:
         for share in (0.0, 0.4, 1.0):
-            forced = torch.rand(blocks, 2, FRAMES) < share if blocks else None
+            frames = torch.rand(blocks, 2, FRAMES) < share if blocks else None
+            cells = None
+            if isinstance(model, AFNet) and model.design.spatial and frames is not None:
+                cells = frames[..., None, None] & CELLS[model.design.grid]  # their own decisions may be ties
             for network in (model, fast):
-                network.execution, network.forced = execution, forced
-                if isinstance(network, AFNet) and network.design.spatial and forced is not None:
-                    network.forced_cells = (
-                        forced[..., None, None] & CELLS[network.design.grid]
-                    )  # their own decisions may be ties
+                network.execution, network.forced = execution, Selection(frames, cells)
             expected, found = model(clips), fast(clips)
             scale = float(expected.logits.abs().max())
             torch.testing.assert_close(found.logits, expected.logits, atol=1e-4 * scale, rtol=1e-4)
@@ -232,7 +231,8 @@ def test_an_optimised_network_keeps_no_gradient_and_serves_autocast(name: str) -
     clips = torch.randn(1, FRAMES, 3, 64, 64, requires_grad=True)
     assert not fast(clips).logits.requires_grad
     blocks = len(model.unit_modules())
-    model.forced = fast.forced = torch.ones(blocks, 1, FRAMES, dtype=torch.bool) if blocks else None
+    if blocks:
+        model.forced = fast.forced = Selection(torch.ones(blocks, 1, FRAMES, dtype=torch.bool))
     for execution in EXECUTIONS:
         model.execution = fast.execution = execution
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -256,7 +256,7 @@ def test_an_optimised_network_in_other_precisions(dtype: torch.dtype) -> None:
     model = settled(copy.deepcopy(MODELS["tiny"])).to(dtype)
     fast = optimize_for_inference(settled(copy.deepcopy(MODELS["tiny"]))).to(dtype)
     clips = torch.randn(2, FRAMES, 3, 64, 64, dtype=dtype)
-    model.forced = fast.forced = torch.rand(len(model.unit_modules()), 2, FRAMES) < 0.5
+    model.forced = fast.forced = Selection(torch.rand(len(model.unit_modules()), 2, FRAMES) < 0.5)
     expected = model(clips).logits.double()
     tolerance = {torch.bfloat16: 5e-2, torch.float64: 1e-5}[dtype]
     torch.testing.assert_close(

@@ -7,6 +7,7 @@ import torch
 
 from afnet import AFNet, Progress
 from afnet.blocks import FocalBlock
+from afnet.contract import Selection
 
 FRAMES = 4
 
@@ -40,14 +41,15 @@ def logits(model: AFNet, x: torch.Tensor, execution: str) -> torch.Tensor:
 def test_dense_is_masked_with_everything_kept() -> None:
     model, x = make(), clips()
     dense = logits(model, x, "dense")
-    model.forced = torch.ones(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool)
+    model.forced = Selection(torch.ones(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool))
     torch.testing.assert_close(dense, logits(model, x, "masked"))
 
 
 def test_skipped_runs_the_focal_function_on_kept_frames_only() -> None:
     model, x = make(), clips()
-    model.forced = torch.zeros(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool)
-    model.forced[1, 0, 2] = True
+    frames = torch.zeros(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool)
+    frames[1, 0, 2] = True
+    model.forced = Selection(frames)
     logits(model, x, "skipped")  # fills the responses to zero
     rows = []
     for module in model.modules():
@@ -59,7 +61,7 @@ def test_skipped_runs_the_focal_function_on_kept_frames_only() -> None:
 
 def test_response_to_zero_follows_the_weights() -> None:
     model, x = make(), clips()
-    model.forced = torch.zeros(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool)
+    model.forced = Selection(torch.zeros(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool))
     before = logits(model, x, "skipped")
     focal = next(module for module in model.modules() if isinstance(module, FocalBlock))
     with torch.no_grad():
@@ -72,7 +74,7 @@ def test_response_to_zero_follows_the_weights() -> None:
 def test_response_to_zero_of_weights_made_in_inference_mode_follows_them_too() -> None:
     with torch.inference_mode():
         model, x = make(), clips()
-        model.forced = torch.zeros(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool)
+        model.forced = Selection(torch.zeros(len(model.unit_modules()), 2, FRAMES, dtype=torch.bool))
         before = model(x).logits
         model.focal_blocks["stages.0.focal.0"].residual.get_parameter("bn3.bias").add_(1.0)
         model.execution = "skipped"
@@ -101,7 +103,7 @@ def test_training_loss_reaches_navigation_through_the_decisions() -> None:
 
 def test_ratio_term_pulls_towards_the_scheduled_target() -> None:
     model = make(ratio=0.5, ratio_weight=2.0)
-    model.forced = torch.ones(6, 2, FRAMES, dtype=torch.bool)
+    model.forced = Selection(torch.ones(6, 2, FRAMES, dtype=torch.bool))
     model.execution = "masked"
     output, labels = model(clips()), torch.tensor([0, 1])
     early, late = (model.loss(output, labels, Progress(step, 55)).item() for step in (0, 50))
@@ -120,11 +122,11 @@ def test_clips_of_another_dtype_are_refused_with_both(dtype: torch.dtype) -> Non
         make()(clips().to(dtype))
 
 
-@pytest.mark.parametrize(("name", "shape"), [("forced", (6, 1, FRAMES)), ("forced_cells", (6, 2, FRAMES, 3, 3))])
+@pytest.mark.parametrize(("name", "shape"), [("frames", (6, 1, FRAMES)), ("cells", (6, 2, FRAMES, 3, 3))])
 def test_forced_decisions_for_other_clips_are_refused(name: str, shape: tuple[int, ...]) -> None:
     model = make(spatial=(1,))
-    setattr(model, name, torch.ones(shape, dtype=torch.bool))
-    with pytest.raises(ValueError, match=rf"{name} has shape .* need \(6, 2, 4"):
+    model.forced = Selection(**{name: torch.ones(shape, dtype=torch.bool)})
+    with pytest.raises(ValueError, match=rf"forced.{name} has shape .* need \(6, 2, 4"):
         model(clips())
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from afnet import AFNet, Progress
+from afnet.contract import Selection
 from afnet.schedules import cell_ratio_loss
 from afnet.spatial import CellBottleneck, CellNavigation, cell_areas, spread
 from tests.afnet.test_network import make
@@ -74,8 +75,9 @@ def test_kept_pixels_get_what_the_definition_says(
 def decided(model: AFNet, seed: int, share: float, videos: int = 2) -> None:
     generator = torch.Generator().manual_seed(seed)
     blocks, grid = len(model.unit_modules()), model.design.grid
-    model.forced = torch.rand(blocks, videos, FRAMES, generator=generator) < 0.6
-    model.forced_cells = torch.rand(blocks, videos, FRAMES, grid, grid, generator=generator) < share
+    frames = torch.rand(blocks, videos, FRAMES, generator=generator) < 0.6
+    cells = torch.rand(blocks, videos, FRAMES, grid, grid, generator=generator) < share
+    model.forced = Selection(frames, cells)
 
 
 def logits(model: AFNet, x: Tensor, execution: str) -> Tensor:
@@ -111,10 +113,10 @@ def test_selection_holds_the_cells_of_kept_frames_only() -> None:
     decided(model, 0, 0.5)
     output = model(torch.randn(2, FRAMES, 3, 64, 64))
     selection = output.selection
-    assert selection.cells is not None and selection.frames is not None and model.forced is not None
+    assert selection.cells is not None and selection.frames is not None and model.forced.frames is not None
     assert selection.cells.shape == (6, 2, FRAMES, 7, 7)
-    assert not selection.cells[~model.forced].any()
-    assert selection.cells[1:][model.forced[1:]].all()  # stages without cells compute all of a frame
+    assert not selection.cells[~model.forced.frames].any()
+    assert selection.cells[1:][model.forced.frames[1:]].all()  # stages without cells compute all of a frame
 
 
 def test_training_reaches_both_navigations_and_each_target_pulls_its_own() -> None:

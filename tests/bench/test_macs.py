@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from afnet.contract import EXECUTIONS
+from afnet.contract import EXECUTIONS, Selection
 from afnet.inference import optimize_for_inference
 from bench.data.catalogue import find_dataset
 from bench.macs import MismatchError, cost_model, count, verify
@@ -125,9 +125,9 @@ def test_cost_of_a_selection_is_what_the_counter_sees() -> None:
     model = build_model("afnet", backbone="tiny", frames=4, classes=CLASSES, settings=AFNet()).eval()
     cost = cost_model(model, clips(1, 4))
     kept = torch.rand(6, 2, 4) < 0.5
-    model.forced = kept
+    model.forced = Selection(kept)
     counted = sum(count(model, clips(2, 4))["Global"].values())
-    assert counted == cost.of(kept.sum(2).numpy(), 2).sum()
+    assert counted == cost.of(kept.sum(2).numpy()).sum()
     verify(model, clips(2, 4), cost)
 
 
@@ -148,7 +148,7 @@ def test_counting_leaves_the_model_as_it_was() -> None:
     cost_model(model, x)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert torch.equal(random_state, torch.get_rng_state())
-    assert model.execution == "masked" and model.forced is None
+    assert model.execution == "masked" and model.forced == Selection()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
@@ -157,7 +157,7 @@ def test_videos_differ_in_cost_by_what_they_kept() -> None:
     cost = cost_model(model, clips(1, 4))
     units = np.zeros((6, 2), np.int64)
     units[1, 1] = 2
-    assert cost.of(units, 2).tolist() == [cost.static, cost.static + 2 * cost.per_unit[1]]
+    assert cost.of(units).tolist() == [cost.static, cost.static + 2 * cost.per_unit[1]]
 
 
 @pytest.mark.parametrize("name", ["tsn", "tsm", "afnet", "mobilenetv3", "cells", "tiles"])
@@ -183,6 +183,6 @@ def test_soft_weights_leave_no_cell_out() -> None:
     settings = AFNet(spatial="1", hard=False, grid=4)
     model = build_model("afnet", backbone="tiny", frames=4, classes=CLASSES, settings=settings).eval()
     clips = torch.randn(1, 4, 3, SIDE, SIDE)
-    model.forced_cells = torch.rand(6, 1, 4, 4, 4) < 0.5
+    model.forced = Selection(cells=torch.rand(6, 1, 4, 4, 4) < 0.5)
     cost = cost_model(model, clips)
     assert verify(model, clips, cost) == cost.dense

@@ -57,8 +57,8 @@ def test_skipped_and_optimised_against_masked_as_released(benchmark: Any) -> Non
     """The released code multiplies by zero, in contiguous eager mode; predicted floor: the convolutions alone."""
     model, x = network(), clips()
     frames = selection(model, VIDEOS, RATIO)
-    masked = variant(model, x, execution="masked", forced=frames)
-    skipped = variant(optimize_for_inference(model), x, execution="skipped", forced=frames)
+    masked = variant(model, x, execution="masked", forced=Selection(frames))
+    skipped = variant(optimize_for_inference(model), x, execution="skipped", forced=Selection(frames))
     torch.testing.assert_close(skipped(), masked(), atol=1e-3, rtol=1e-3)
     samples = in_turns(benchmark, {"masked": masked, "skipped": skipped})
     benchmark.extra_info["speedup"] = float(np.median(samples["masked"] / samples["skipped"]))
@@ -72,7 +72,7 @@ def test_saving_realised(benchmark: Any, optimised: bool) -> None:
     frames = selection(model, VIDEOS, RATIO)
     samples = in_turns(
         benchmark,
-        {name: variant(model, x, execution=name, forced=frames) for name in ("dense", "skipped")},
+        {name: variant(model, x, execution=name, forced=Selection(frames)) for name in ("dense", "skipped")},
     )
     cost = closed_form("resnet50", frames=FRAMES, classes=CLASSES)
     saved = cost.total(1) / cost.total(RATIO) - 1
@@ -91,12 +91,12 @@ def test_half_of_the_cells_of_stages_1_and_2_against_whole_frames(benchmark: Any
     samples = in_turns(
         benchmark,
         {
-            "whole frames": variant(whole, x, execution="skipped", forced=frames),
-            "cells": variant(cells, x, execution="skipped", forced=frames, forced_cells=half),
+            "whole frames": variant(whole, x, execution="skipped", forced=Selection(frames)),
+            "cells": variant(cells, x, execution="skipped", forced=Selection(frames, half)),
         },
     )
     speedup = float(np.median(samples["whole frames"] / samples["cells"]))
     units = cells.kept_units(Selection(frames, half), 224, 224).numpy()
-    macs = cost_model(cells, x[:1]).of(units, VIDEOS).mean()
+    macs = cost_model(cells, x[:1]).of(units).mean()
     saved = closed_form("resnet50", frames=FRAMES, classes=CLASSES).total(1) / macs - 1
     benchmark.extra_info |= {"speedup": speedup, "macs_saved": saved, "saving_realised": (speedup - 1) / saved}
