@@ -36,7 +36,7 @@ def run(session: nox.Session, *command: str) -> None:
 def prepare(session: nox.Session) -> None:
     """Make the shared environment unless the one there was made from the same requirements."""
     parts = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
-    wanted = hashlib.sha256(b"".join([*parts, sys.version.encode(), str(ROOT).encode()])).hexdigest()
+    wanted = hashlib.sha256(b"".join([*parts, TRITON.encode(), sys.version.encode(), str(ROOT).encode()])).hexdigest()
     stamp = ENVIRONMENT / "made-from"
     if stamp.exists() and stamp.read_text() == wanted:
         return

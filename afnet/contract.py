@@ -102,18 +102,15 @@ class VideoModel(nn.Module):
         optimised: whether optimize_for_inference made it, so that it serves evaluation alone.
         forced: what replaces the model's own decisions, in the fields that apply; for profiles and tests.
         wants_answers: whether it must be given the answer key of the clips before each forward, in `answers`.
-        cell_blocks: of the blocks in `Selection.frames`, the numbers of those that compute cells.
     """
 
     any_frames = False
     wants_answers = False
-    cell_blocks: tuple[int, ...] = ()
 
     def __init__(self, *, frames: int, classes: int) -> None:
         super().__init__()
         for name, value in (("frames", frames), ("classes", classes)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a whole number from 1")
+            _check_number(name, value)
         self.frames = frames
         self.classes = classes
         self.forced = Selection()
@@ -157,6 +154,7 @@ class VideoModel(nn.Module):
 
     def set_frames(self, frames: int) -> None:
         """Take clips of another number of frames from now on, where `any_frames` says that the weights allow it."""
+        _check_number("frames", frames)
         if not self.any_frames and frames != self.frames:
             raise ValueError(
                 f"the weights of this {type(self).__name__} are tied to {self.frames} frames; got {frames}"
@@ -188,6 +186,10 @@ class VideoModel(nn.Module):
         """Units of each unit module for one video of this size when everything is computed, as "masked" does."""
         return (self.frames,) * len(self.unit_modules())
 
+    def cell_maps(self, height: int, width: int) -> dict[int, tuple[int, int]]:
+        """Height and width of the maps of the blocks that compute cells, by their numbers in `Selection.frames`."""
+        return {}
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         """(modules, N) int64 units that a selection computes of clips of this size."""
         assert selection.frames is not None
@@ -204,9 +206,8 @@ class VideoModel(nn.Module):
         if clips.shape[0] == 0:
             raise ValueError(f"clips have shape {tuple(clips.shape)}: the batch is empty; expected N >= 1")
         weights = next(self.parameters()).dtype
-        if not clips.is_floating_point() or (
-            clips.dtype != weights and not torch.is_autocast_enabled(clips.device.type)
-        ):
+        casts = torch.is_autocast_enabled(clips.device.type) and torch.float64 not in (clips.dtype, weights)
+        if not clips.is_floating_point() or (clips.dtype != weights and not casts):
             raise ValueError(
                 f"clips are {clips.dtype} and the weights {weights}; expected normalised clips of the weights' dtype"
             )
@@ -218,32 +219,39 @@ class VideoModel(nn.Module):
             )
 
 
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is {value!r}; expected a whole number from 1")
+
+
 def grouped_parameters(
     model: nn.Module,
     *,
     classifier: Iterable[nn.Module] = (),
     navigation: Iterable[nn.Module] = (),
+    policy: Iterable[nn.Module] = (),
+    glance: Iterable[nn.Module] = (),
 ) -> list[dict[str, Any]]:
     """Sort parameters into kinds that a training recipe may treat apart.
 
-    Kinds: "navigation"; "classifier weight" and "classifier bias"; "norm", the affine parameters of batch-norm; "bias"
-    and "weight", all others. Decay acts on weights and on navigation, not on biases and norms (the released AFNet code,
-    as TSM's).
+    Kinds: "navigation", "policy" and "glance", all of their modules' parameters; "classifier weight" and "classifier
+    bias"; "norm", the affine parameters of batch-norm; "bias" and "weight", all others. Decay acts on weights and on
+    the first three, not on biases and norms (the released AFNet code, as TSM's).
     """
     groups: dict[str, list[nn.Parameter]] = {}
-    in_navigation, in_classifier = (
-        {id(p) for module in modules for p in module.parameters()} for modules in (navigation, classifier)
-    )
+    owners = {"navigation": navigation, "policy": policy, "glance": glance, "classifier": classifier}
+    owned = {id(p): kind for kind, modules in owners.items() for module in modules for p in module.parameters()}
     for module in model.modules():
         normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
         for name, parameter in module.named_parameters(recurse=False):
-            kind = "norm" if normalises else "bias" if name == "bias" else "weight"
-            if id(parameter) in in_navigation:
-                kind = "navigation"
-            elif id(parameter) in in_classifier:
+            kind = "norm" if normalises else "bias" if name.startswith("bias") else "weight"
+            owner = owned.get(id(parameter))
+            if owner == "classifier":
                 kind = f"classifier {kind}"
+            elif owner is not None:
+                kind = owner
             groups.setdefault(kind, []).append(parameter)
-    decayed = ("weight", "classifier weight", "navigation")
+    decayed = ("weight", "classifier weight", "navigation", "policy", "glance")
     return [{"params": params, "kind": kind, "decay": kind in decayed} for kind, params in groups.items()]
 
 

@@ -240,7 +240,7 @@ class FrozenCellBottleneck(CellBottleneck):
             (k, D, h, w).
         """
         middle = self.expand(tiles)
-        inner = self._by_kernel if kernel_serves(middle) else self._by_windows
+        inner = self._by_kernel if kernel_serves(self.conv2, middle) else self._by_windows
         return self.project(inner(middle, places, maps), add, activation)
 
     def _by_windows(self, middle: Tensor, places: Places, maps: torch.Size) -> Tensor:

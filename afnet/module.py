@@ -137,14 +137,16 @@ class AFModule(nn.Module):
             buckets: when not 0, as many numbers of computed rows occur at most (see rounded_up).
         """
         multiple = -(-len(x) // buckets) if buckets else 1
-        rows = _rows(decisions) if execution == "skipped" else [None] * len(decisions)
+        skips = execution == "skipped"
+        # Blocks of cells ask for pixels themselves; a module has blocks of one kind.
+        asks = skips and not any(isinstance(block, SpatialFocalBlock) for block in self.focal)
+        rows = _rows(decisions) if asks else [None] * len(decisions)
         for block, decision, kept in zip(self.focal, decisions, rows, strict=True):
             if execution == "dense":
                 x = block(x)
             elif isinstance(block, SpatialFocalBlock):
                 cells = _cells(decision)
-                whole = kept is None
-                x = block.masked_cells(x, spread(cells, *x.shape[-2:])) if whole else block.skipped_cells(x, cells)
+                x = block.skipped_cells(x, cells) if skips else block.masked_cells(x, spread(cells, *x.shape[-2:]))
             else:
                 assert isinstance(block, FocalBlock)
                 x = block.masked(x, decision.frames.flatten()) if kept is None else block.skipped(x, kept, multiple)

@@ -7,6 +7,7 @@ as (N*T, C, H, W). afnet/module.py shows one AF module, afnet/backbones.py what 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Any, Self
 
 import torch
@@ -200,7 +201,12 @@ class AFNet(VideoModel):
         frames = (len(self.focal_blocks), videos, self.frames)
         for name, shape in (("frames", frames), ("cells", (*frames, self.design.grid, self.design.grid))):
             value = getattr(self.forced, name)
-            if value is not None and value.shape != shape:
+            if value is None:
+                continue
+            if not isinstance(value, Tensor) or value.dtype != torch.bool:
+                kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(f"forced.{name} is {kind}; expected a tensor of torch.bool")
+            if value.shape != shape:
                 raise ValueError(f"forced.{name} has shape {tuple(value.shape)}; this network and clips need {shape}")
 
     def _selection(self, decisions: list[Decision]) -> Selection:
@@ -254,35 +260,31 @@ class AFNet(VideoModel):
         kinds = (Navigation, CellNavigation)
         return tuple(name for name, module in self.named_modules() if isinstance(module, kinds))
 
-    @property
-    def cell_blocks(self) -> tuple[int, ...]:  # type: ignore[override]
-        return tuple(i for i, block in enumerate(self.focal_blocks.values()) if isinstance(block, SpatialFocalBlock))
+    def cell_maps(self, height: int, width: int) -> dict[int, tuple[int, int]]:
+        blocks = enumerate(self.focal_blocks.values())
+        return {i: self._map(b, height, width) for i, b in blocks if isinstance(b, SpatialFocalBlock)}
 
     def all_units(self, height: int, width: int) -> tuple[int, ...]:
         """Pixels of the focal map in blocks that compute cells, whole frames in the others."""
-        pixels = (
-            int(self._areas(block, height, width).sum()) if isinstance(block, SpatialFocalBlock) else 1
-            for block in self.focal_blocks.values()
-        )
-        return tuple(self.frames * count for count in pixels)
+        maps = self.cell_maps(height, width)
+        return tuple(self.frames * prod(maps.get(block, (1,))) for block in range(len(self.focal_blocks)))
 
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         kept = super().kept_units(selection, height, width)
         if selection.cells is None:
             return kept
-        for number, block in enumerate(self.focal_blocks.values()):
-            if isinstance(block, SpatialFocalBlock):
-                areas = self._areas(block, height, width).to(kept.device)
-                kept[number] = (selection.cells[number] * areas).sum(dim=(1, 2, 3))
+        for number, sides in self.cell_maps(height, width).items():
+            areas = cell_areas(self.design.grid, *sides).to(kept.device)
+            kept[number] = (selection.cells[number] * areas).sum(dim=(1, 2, 3))
         return kept
 
-    def _areas(self, block: SpatialFocalBlock, height: int, width: int) -> Tensor:
-        """(grid, grid) pixels of the cells of a block's map, for clips of this size."""
+    def _map(self, block: SpatialFocalBlock, height: int, width: int) -> tuple[int, int]:
+        """Height and width of a block's map, for clips of this size."""
         stage = next(i for i, module in enumerate(self.stages) if block in module.modules())
         # The stem halves the side twice, the fusion blocks of stages 1 and 2 once each, each rounding up.
         for _ in range(2 + min(stage, 2)):
             height, width = -(-height // 2), -(-width // 2)
-        return cell_areas(self.design.grid, height, width)
+        return height, width
 
 
 class _Decider:

@@ -17,6 +17,7 @@ convolution is needed at kept pixels only: the 3x3 reads, of dropped pixels, one
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +58,14 @@ class CellNavigation(nn.Module):
 
 
 def spread(cells: Tensor, height: int, width: int) -> Tensor:
-    """(B, grid, grid) values of cells -> (B, 1, H, W) of pixels, by nearest neighbour."""
-    return functional.interpolate(cells[:, None], size=(height, width), mode="nearest")
+    """(B, grid, grid) values of cells -> (B, 1, H, W) of pixels: pixel i of a side belongs to cell i * grid // side.
+
+    Whole numbers decide, as in cell_areas and in tiles; torch's nearest neighbour rounds its scale and differs at some
+    sizes.
+    """
+    grid = cells.shape[-1]
+    rows, columns = (torch.arange(side, device=cells.device) * grid // side for side in (height, width))
+    return cells.index_select(1, rows).index_select(2, columns)[:, None]
 
 
 def cell_areas(grid: int, height: int, width: int) -> Tensor:
@@ -73,7 +80,7 @@ class CellBottleneck(Bottleneck):
     def forward(self, x: Tensor, *, pixels: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, D, H, W); with pixels, (P,) int64 indices into B*H*W -> (P, D), F(m * x) at those pixels.
 
-        m is 1 at the pixels and 0 elsewhere. No gradient flows through the second form.
+        m is 1 at the pixels and 0 elsewhere.
         """
         if pixels is None:
             return super().forward(x)
@@ -107,11 +114,19 @@ def _normalised(norm: nn.Module, rows: Tensor) -> Tensor:
     return functional.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
-def kernel_serves(rows: Tensor) -> bool:
-    """Whether afnet.triton_cells can compute these: on CUDA, where the optional package triton is there."""
-    return (
-        use_kernel and rows.is_cuda and rows.dtype in KERNEL_DTYPES and importlib.util.find_spec("triton") is not None
-    )
+def kernel_serves(conv: nn.Conv2d, rows: Tensor) -> bool:
+    """Whether afnet.triton_cells can compute this: on CUDA, in one dtype, without gradient, where triton is there."""
+    return use_kernel and rows.is_cuda and suits_kernel(conv, rows) and _triton_is_there()
+
+
+def suits_kernel(conv: nn.Conv2d, rows: Tensor) -> bool:
+    """Whether dtypes and gradients allow it. Under autocast weights and rows differ."""
+    return rows.dtype in KERNEL_DTYPES and conv.weight.dtype == rows.dtype and not torch.is_grad_enabled()
+
+
+@cache
+def _triton_is_there() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def gathered_3x3(
@@ -135,7 +150,7 @@ def gathered_3x3(
     _, height, width = maps
     frame, place = pixels // (height * width), pixels % (height * width)
     centres = (frame * (height + 2) + place // width + 1) * (width + 2) + place % width + 1  # (P,) in padded maps
-    if kernel_serves(rows):
+    if kernel_serves(conv, rows):
         from afnet.triton_cells import conv_3x3
 
         return conv_3x3(rows, outside, conv.weight, conv.bias, centres, list(maps), conv.groups, relu)

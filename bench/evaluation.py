@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from afnet.contract import VideoModel
 from bench.data.catalogue import find_dataset
-from bench.data.loader import Batch, normalise, validation_batches
+from bench.data.loader import Batch, present, validation_batches
 from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.macs import CostModel
-from bench.metrics import Samples
+from bench.samples import Samples
 from bench.training import Report
 
 
@@ -49,24 +52,24 @@ def evaluate(
         UserError: when a logit is not finite, naming the video.
     """
     torch.manual_seed(experiment.evaluation.seed)
-    logits, kept, cells, macs = [], [], [], []
-    cell_blocks = list(model.cell_blocks)
+    logits, macs, selections = [], [], []
     with torch.inference_mode():
         for number, batch in enumerate(batches):
-            clips = normalise(batch.clips, device)
+            clips = present(model, batch, device)
             output = model(clips)
             rows = output.logits.float().cpu().numpy()
             if not np.isfinite(rows).all():
                 video = batch.videos[~np.isfinite(rows).all(axis=1)][0]
                 raise UserError(f"The logits of validation video {video} are not finite; the checkpoint is not usable.")
             logits.append(rows)
-            selection = output.selection
-            if selection.frames is not None:
-                kept.append(selection.frames.cpu().numpy())
-            if selection.cells is not None:
-                cells.append(selection.cells[cell_blocks].cpu().numpy())
-            macs.append(cost.executed(model, selection, clips))
+            macs.append(cost.executed(model, output.selection, clips))
+            selections.append(output.selection)
             report("evaluate", number + 1, len(batches))
+    size = experiment.data.size
+    maps = model.cell_maps(size, size)
+    crops = _joined([selection.crops for selection in selections])
+    resolutions = _joined([selection.resolutions for selection in selections])
+    exit_step = _joined([selection.exit_step for selection in selections])
     return Samples(
         video=np.concatenate([batch.videos for batch in batches]),
         label=np.concatenate([batch.labels for batch in batches]),
@@ -74,13 +77,23 @@ def evaluate(
         macs=np.concatenate(macs),
         times=np.concatenate([batch.times for batch in batches]),
         informative=np.concatenate([batch.informative for batch in batches]),
-        regions=(np.concatenate([batch.boxes for batch in batches]) / experiment.data.size).astype(np.float32),
-        kept=_by_video(kept),
-        cell_blocks=np.array(cell_blocks) if cells else None,
-        cells=_by_video(cells),
+        regions=(np.concatenate([batch.boxes for batch in batches]) / size).astype(np.float32),
+        kept=_by_video([selection.frames for selection in selections]),
+        cell_maps=tuple((block, *sides) for block, sides in maps.items()),
+        cells=_by_video([None if s.cells is None else s.cells[list(maps)] for s in selections]),
+        crops=None if crops is None else (crops / size).astype(np.float32),
+        resolutions=resolutions,
+        exit_step=exit_step,
     )
 
 
-def _by_video(batches: list[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+def _joined(parts: list[Tensor | None], axis: int = 0) -> NDArray[Any] | None:
+    """One array of what all batches have, None where they do not have it."""
+    found = [part.cpu().numpy() for part in parts if part is not None]
+    return np.concatenate(found, axis=axis) if found else None
+
+
+def _by_video(parts: list[Tensor | None]) -> NDArray[np.bool_] | None:
     """(blocks, N, ...) of each batch -> (V, blocks, ...)."""
-    return np.concatenate(batches, axis=1).swapaxes(0, 1) if batches else None
+    found = _joined(parts, axis=1)
+    return None if found is None else found.swapaxes(0, 1)

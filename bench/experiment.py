@@ -18,6 +18,7 @@ from bench.data.catalogue import find_dataset
 from bench.errors import UserError, unknown
 from bench.fields import Checked, choice, from_mapping, number, switch
 from bench.methods import find_method
+from bench.settings import MethodSettings
 
 # Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
 SCHEMA = 5
@@ -53,7 +54,7 @@ class Model(Checked):
     backbone: str = choice("tiny", "name")
     frames: int = number(8, "frames a clip", at_least=1)
     # Resolved to the method's defaults on creation; nobody reads a None.
-    settings: Checked = None  # type: ignore[assignment]
+    settings: MethodSettings = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         method = find_method(self.method)
@@ -99,6 +100,7 @@ class Evaluation(Checked):
     seed: int = number(0, "seed of noisy decisions", at_least=0, at_most=LARGEST_SEED)
     batch: int = number(32, "clips a forward; decisions that are drawn depend on it", at_least=1)
     budget: int = number(0, "frames of each video that every block computes; 0 leaves it to the method", at_least=0)
+    threshold: float = number(0.5, "probability at which a gate answers early", above=0, at_most=1)
 
 
 @dataclass(frozen=True)
@@ -155,15 +157,25 @@ class Experiment(Checked):
                 "step of training, since a batch that is not full is dropped; expected at least as many clips as a "
                 "batch has."
             )
+        self.model.settings.check_clips(self.model.frames, self.data.size)
         find_dataset(self.data.dataset).check_frames(self.data, max(self.model.frames, self.evaluation.frames))
 
     def _check_point(self) -> None:
         """UserError unless the trained weights can be measured as the evaluation asks."""
         method, frames = find_method(self.model.method), self.evaluation.frames
-        if frames != self.model.frames and not method.any_frames(self.model.settings):
+        if not method.serves(self.model.settings, self.model.frames, frames):
             raise UserError(
                 f"evaluation.frames is {frames}, but {self.model.method} is trained with {self.model.frames} frames "
                 f"and its weights are tied to that number by its settings; expected {self.model.frames}."
+            )
+        if self.evaluation.decisions == "noisy" and not method.draws:
+            raise UserError(
+                f"evaluation.decisions is 'noisy', but {self.model.method} draws nothing; expected 'argmax'."
+            )
+        if self.evaluation.threshold != Evaluation.threshold and not method.exits:
+            raise UserError(
+                f"evaluation.threshold is {self.evaluation.threshold:g}, but {self.model.method} does not answer "
+                f"early; expected {Evaluation.threshold:g}."
             )
         most = frames if method.budgets else 0
         if self.evaluation.budget > most:

@@ -161,4 +161,8 @@ def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> int:
 
 
 def _total(counted: dict[str, dict[str, int]], module: str) -> int:
-    return sum(counted.get(module, {}).values())
+    """Of a module; of a list of modules, which is never called itself, of all in it."""
+    if module in counted:
+        return sum(counted[module].values())
+    children = (name for name in counted if name.startswith(f"{module}.") and name.count(".") == module.count(".") + 1)
+    return sum(sum(counted[name].values()) for name in children)

@@ -12,40 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Samples:
-    """What a point found for each of V validation videos; B blocks, T frames, K classes.
-
-    Attributes:
-        video: (V,) index in the validation split.
-        label: (V,).
-        logits: (V, K) float32.
-        macs: (V,) executed multiply-adds.
-        times: (V, T) frame times given to the model.
-        informative: (V, T) bool, the answer key of the frames.
-        regions: (V, T, 4) float32, that of the picture: left, top, right and bottom of what carries the label, as
-            shares of the sides; zeros where the frame has none.
-        kept: (V, B, T) bool, or None where the method skips nothing.
-        cell_blocks: (C,) the numbers, among the B, of the blocks that compute cells; None where none does.
-        cells: (V, C, T, G, G) bool, what those computed of the frames they kept; None where none does.
-    """
-
-    video: NDArray[np.int64]
-    label: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    macs: NDArray[np.int64]
-    times: NDArray[np.int64]
-    informative: NDArray[np.bool_]
-    regions: NDArray[np.float32]
-    kept: NDArray[np.bool_] | None = None
-    cell_blocks: NDArray[np.int64] | None = None
-    cells: NDArray[np.bool_] | None = None
-
-    def correct(self, k: int = 1) -> NDArray[np.bool_]:
-        """(V,) whether the label is among the k largest logits; of equal logits the lower class comes first."""
-        ranked = np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
-        return (ranked == self.label[:, None]).any(axis=1)
+from bench.regions import (
+    cell_ratio,
+    region_precision,
+    region_recall,
+    region_recall_by_chance,
+    region_recall_by_position,
+)
+from bench.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -106,77 +80,25 @@ def _informative_share(samples: Samples) -> float:
     return float(samples.informative.mean())
 
 
-@dataclass(frozen=True)
-class _Looked:
-    """Cells beside the frames they were chosen in.
-
-    Attributes:
-        cells: (V, C, T, G * G) bool, computed.
-        kept: (V, C, T) bool, frames that the block kept.
-        shares: (V, T, G * G) how much of a frame's region lies in each cell; of sum 1, or zeros without one.
-    """
-
-    cells: NDArray[np.bool_]
-    kept: NDArray[np.bool_]
-    shares: NDArray[np.float64]
-
-    @property
-    def useful(self) -> NDArray[np.bool_]:
-        """(V, C, T) kept frames with a region."""
-        return self.kept & (self.shares.sum(axis=-1) > 0)[:, None]
+def _looked_at(samples: Samples) -> float | None:
+    """Frames a video of which something was seen by the network that decides."""
+    if samples.exit_step is not None:
+        return float(samples.exit_step.mean())
+    if samples.resolutions is not None:
+        return float((samples.resolutions > 0).sum(axis=1).mean())
+    return None
 
 
-def _looked(samples: Samples) -> _Looked | None:
-    if samples.cells is None or samples.kept is None:
+def _commonest_decision(samples: Samples) -> float | None:
+    """Share of videos with the commonest decision."""
+    parts = [samples.kept, samples.cells, samples.resolutions, samples.exit_step]
+    if samples.crops is not None:
+        parts.append(np.round(samples.crops * 48).astype(np.int64))  # crops a fiftieth apart are the same
+    known = [part.reshape(len(part), -1).astype(np.int64) for part in parts if part is not None]
+    if not known:
         return None
-    grid = samples.cells.shape[-1]
-    edges = np.arange(grid) / grid
-    left, top, right, bottom = np.moveaxis(samples.regions.astype(np.float64), -1, 0)[..., None]  # (V, T, 1) each
-    across = np.clip(np.minimum(right, edges + 1 / grid) - np.maximum(left, edges), 0, None)  # (V, T, G)
-    down = np.clip(np.minimum(bottom, edges + 1 / grid) - np.maximum(top, edges), 0, None)
-    areas = (down[..., :, None] * across[..., None, :]).reshape(*across.shape[:2], -1)
-    whole = areas.sum(axis=-1, keepdims=True)
-    shares = np.divide(areas, whole, out=np.zeros_like(areas), where=whole > 0)
-    return _Looked(samples.cells.reshape(*samples.cells.shape[:3], -1), samples.kept[:, samples.cell_blocks], shares)
-
-
-def _cell_ratio(samples: Samples) -> float | None:
-    looked = _looked(samples)
-    if looked is None or not looked.kept.any():
-        return None
-    return float(looked.cells[looked.kept].mean())
-
-
-def _region_recall(samples: Samples) -> float | None:
-    looked = _looked(samples)
-    if looked is None or not looked.useful.any():
-        return None
-    found = np.einsum("vctg,vtg->vct", looked.cells, looked.shares)
-    return float(found[looked.useful].mean())
-
-
-def _region_recall_by_chance(samples: Samples) -> float | None:
-    looked = _looked(samples)
-    if looked is None or not looked.useful.any():
-        return None
-    return float(looked.cells[looked.useful].mean())
-
-
-def _region_recall_by_position(samples: Samples) -> float | None:
-    looked = _looked(samples)
-    if looked is None or not looked.useful.any():
-        return None
-    prior = np.sort(looked.shares[looked.shares.sum(axis=-1) > 0].mean(axis=0))[::-1]  # of each cell, best first
-    counts = looked.cells[looked.useful].sum(axis=-1)  # cells of each useful frame
-    return float(np.concatenate([[0.0], np.cumsum(prior)])[counts].mean())
-
-
-def _region_precision(samples: Samples) -> float | None:
-    looked = _looked(samples)
-    if looked is None or not looked.cells[looked.useful].any():
-        return None
-    touched = np.broadcast_to((looked.shares > 0)[:, None], looked.cells.shape)
-    return float(touched[looked.cells & looked.useful[..., None]].mean())
+    _, counts = np.unique(np.concatenate(known, axis=1), axis=0, return_counts=True)
+    return float(counts.max() / len(samples.video))
 
 
 METRICS: dict[str, Metric] = {
@@ -203,25 +125,29 @@ METRICS: dict[str, Metric] = {
         _precision,
     ),
     "cell_ratio": Metric(
-        "share of the cells of kept frames that were computed, in blocks with cells", "share", _cell_ratio
+        "share of the cells of kept frames that were computed, in blocks with cells", "share", cell_ratio
     ),
     "region_recall": Metric(
-        "share of the informative region that was computed, in kept frames that have one and blocks with cells",
+        "share of the informative region that was computed, in frames that have one and were looked at",
         "share",
-        _region_recall,
+        region_recall,
     ),
     "region_recall_by_chance": Metric(
         "the same of a random choice of as many cells in every frame: the cell ratio in these frames",
         "share",
-        _region_recall_by_chance,
+        region_recall_by_chance,
     ),
     "region_recall_by_position": Metric(
         "the same of the best rule that knows the positions of cells alone, and how many to take in every frame",
         "share",
-        _region_recall_by_position,
+        region_recall_by_position,
     ),
     "region_precision": Metric(
-        "share of the computed cells of those frames that touch the region", "share", _region_precision
+        "share of the computed cells of those frames that touch the region", "share", region_precision
+    ),
+    "frames_looked_at": Metric("frames a video that were looked at", "frames", _looked_at),
+    "commonest_decision": Metric(
+        "share of videos with the commonest decision; 1 where all are decided alike", "share", _commonest_decision
     ),
     "informative_share": Metric(
         "share of the frames given to the model that are informative", "share", _informative_share

@@ -13,7 +13,7 @@ from PIL import Image
 
 from afnet.contract import VideoModel
 from afnet.inference import optimize_for_inference
-from bench.data.loader import Batch, normalise
+from bench.data.loader import Batch, present
 from bench.environment import available_cores, describe_device, describe_environment
 from bench.errors import UserError
 from bench.evaluation import evaluate, first_clips, validation
@@ -109,7 +109,7 @@ def _measure(
     started = time.perf_counter()
     model = _at_point(model, experiment)
     batches = validation(experiment)
-    first = normalise(batches[0].clips, device)
+    first = present(model, batches[0], device)
     cost = cost_model(model, first)
     verify(model, first, cost)
     samples = evaluate(model, batches, experiment, cost, device, report)
@@ -147,7 +147,10 @@ def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
     if evaluation.frames != experiment.model.frames:
         model.set_frames(evaluation.frames)
     model.execution = evaluation.execution  # type: ignore[assignment]
-    if find_method(experiment.model.method).skips:
+    method = find_method(experiment.model.method)
+    if method.exits:
+        model.threshold = evaluation.threshold  # type: ignore[assignment]
+    if method.draws:
         model.gumbel_noise = evaluation.decisions == "noisy"  # type: ignore[assignment]
     if evaluation.budget:
         model.budget = evaluation.budget  # type: ignore[assignment]
@@ -158,9 +161,10 @@ def _time(model: VideoModel, experiment: Experiment, cost: CostModel) -> dict[st
     """Time the point on the first validation clips; the multiply-adds of the network that is timed stand beside it."""
     timing = experiment.timing
     device, dtype = torch.device(timing.device), getattr(torch, timing.dtype)
-    clips = normalise(first_clips(experiment, timing.batch).clips, device, dtype)
+    batch = first_clips(experiment, timing.batch)
     optimised = optimize_for_inference(model) if timing.optimised else None  # before the cast: folding rounds
     model = model.to(device=device, dtype=dtype)
+    clips = present(model, batch, device, dtype)
     with torch.inference_mode():
         if not model(clips).logits.isfinite().all():
             raise UserError(
@@ -169,6 +173,7 @@ def _time(model: VideoModel, experiment: Experiment, cost: CostModel) -> dict[st
             )
     if optimised is not None:
         model = optimised.to(device=device, dtype=dtype)
+        clips = present(model, batch, device, dtype)
     macs = verify(model, clips, cost)
     return {
         **time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips),

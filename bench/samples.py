@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,51 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.metrics import Samples
 from bench.record import replacing
+
+CellMap = tuple[int, int, int]
+"""Number of a block that computes cells, height and width of its map."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a point found for each of V validation videos; B blocks, T frames, K classes.
+
+    Attributes:
+        video: (V,) index in the validation split.
+        label: (V,).
+        logits: (V, K) float32.
+        macs: (V,) executed multiply-adds.
+        times: (V, T) frame times given to the model.
+        informative: (V, T) bool, the answer key of the frames.
+        regions: (V, T, 4) float32, that of the picture: left, top, right and bottom of what carries the label, as
+            shares of the sides; zeros where the frame has none.
+        kept: (V, B, T) bool, or None where the method skips nothing.
+        cell_maps: of the C blocks that compute cells, the number among the B, and height and width of their maps.
+        cells: (V, C, T, G, G) bool, what those computed of the frames they kept; None where there are none.
+        crops: (V, T, 4) float32, what was looked at of each frame, in shares as `regions`; None without crops.
+        resolutions: (V, T) pixels a side at which each frame was looked at, 0 where not; None where all are alike.
+        exit_step: (V,) frames looked at before the answer; None without early answers.
+    """
+
+    video: NDArray[np.int64]
+    label: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    macs: NDArray[np.int64]
+    times: NDArray[np.int64]
+    informative: NDArray[np.bool_]
+    regions: NDArray[np.float32]
+    kept: NDArray[np.bool_] | None = None
+    cell_maps: tuple[CellMap, ...] = ()
+    cells: NDArray[np.bool_] | None = None
+    crops: NDArray[np.float32] | None = None
+    resolutions: NDArray[np.int64] | None = None
+    exit_step: NDArray[np.int64] | None = None
+
+    def correct(self, k: int = 1) -> NDArray[np.bool_]:
+        """(V,) whether the label is among the k largest logits; of equal logits the lower class comes first."""
+        ranked = np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
+        return (ranked == self.label[:, None]).any(axis=1)
 
 
 def write_samples(path: Path, samples: Samples) -> None:
@@ -34,15 +78,20 @@ def write_samples(path: Path, samples: Samples) -> None:
         "informative": _lists(samples.informative),
         "regions": _lists(samples.regions.reshape(videos, -1)),
     }
-    blocks, cell_blocks = 0, []
+    blocks = 0
     if samples.kept is not None:
         blocks = samples.kept.shape[1]
         columns["kept"] = _lists(samples.kept.reshape(videos, -1))
         columns["kept_per_block"] = _lists(samples.kept.mean(axis=2, dtype=np.float32))
-    if samples.cells is not None and samples.cell_blocks is not None:
-        cell_blocks = samples.cell_blocks.tolist()
+    if samples.cells is not None:
         columns["cells"] = _lists(samples.cells.reshape(videos, -1))
-    metadata = {"blocks": json.dumps(blocks), "cell_blocks": json.dumps(cell_blocks)}
+    if samples.crops is not None:
+        columns["crops"] = _lists(samples.crops.reshape(videos, -1))
+    if samples.resolutions is not None:
+        columns["resolutions"] = _lists(samples.resolutions)
+    if samples.exit_step is not None:
+        columns["exit_step"] = pa.array(samples.exit_step)
+    metadata = {"blocks": json.dumps(blocks), "cell_maps": json.dumps(samples.cell_maps)}
     table = pa.table(columns).replace_schema_metadata(metadata)
     with replacing(path) as file:
         pq.write_table(table, file, compression="zstd")
@@ -56,11 +105,10 @@ def read_samples(path: Path) -> Samples:
     """
     try:
         table = pq.read_table(path)
-        metadata = table.schema.metadata or {}
-        blocks, cell_blocks = (json.loads(metadata[name]) for name in (b"blocks", b"cell_blocks"))
+        blocks, cell_maps = _layout(table)
         informative = _matrix(table, "informative").astype(bool)
         videos, frames = informative.shape
-        kept = _matrix(table, "kept").astype(bool).reshape(videos, blocks, frames) if blocks else None
+        has = set(table.column_names)
         samples = Samples(
             video=table["video"].to_numpy(),
             label=table["label"].to_numpy(),
@@ -69,17 +117,33 @@ def read_samples(path: Path) -> Samples:
             times=_matrix(table, "times"),
             informative=informative,
             regions=_matrix(table, "regions").reshape(videos, frames, 4),
-            kept=kept,
-            cell_blocks=np.array(cell_blocks, np.int64) if cell_blocks else None,
-            cells=_cells(table, videos, len(cell_blocks), frames) if cell_blocks else None,
+            kept=_matrix(table, "kept").astype(bool).reshape(videos, blocks, frames) if blocks else None,
+            cell_maps=cell_maps,
+            cells=_cells(table, videos, len(cell_maps), frames) if cell_maps else None,
+            crops=_matrix(table, "crops").reshape(videos, frames, 4) if "crops" in has else None,
+            resolutions=_matrix(table, "resolutions") if "resolutions" in has else None,
+            exit_step=table["exit_step"].to_numpy() if "exit_step" in has else None,
         )
         if samples.times.shape != informative.shape:
             raise ValueError("its columns differ in their numbers of frames")
         return samples
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is not a readable file of samples ({error}); expected what a run writes there."
         ) from error
+
+
+def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
+    """The number of blocks, and the blocks that compute cells."""
+    metadata = table.schema.metadata or {}
+    blocks, maps = (json.loads(metadata[name]) for name in (b"blocks", b"cell_maps"))
+    if type(blocks) is not int or blocks < 0:
+        raise ValueError(f"its metadata names {blocks!r} blocks")
+    numbers = [entry[0] for entry in maps]
+    whole = all(len(entry) == 3 and all(type(value) is int and value >= 0 for value in entry) for entry in maps)
+    if not whole or numbers != sorted(set(numbers)) or any(number >= blocks for number in numbers):
+        raise ValueError(f"its metadata has cell_maps {maps!r} for {blocks} blocks")
+    return blocks, tuple((number, height, width) for number, height, width in maps)
 
 
 def _cells(table: pa.Table, videos: int, blocks: int, frames: int) -> NDArray[np.bool_]:

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afnet.contract import EXECUTIONS, VideoModel
+from afnet.contract import EXECUTIONS, Answers, VideoModel
 from bench.experiment import Timing
+
+Input = tuple[Tensor, Answers | None]
 
 WARMUP_ROUNDS = 3
 # A point whose middle half spreads wider than this share of its median is marked noisy.
@@ -38,8 +40,8 @@ def time_executions(model: VideoModel, clips: Tensor, timing: Timing, *, skips: 
     before = model.execution
     try:
         scenarios = {
-            "offline": _scenario(model, [clips], executions, timing.rounds),
-            "single_stream": _scenario(model, clips.split(1), executions, timing.rounds),
+            "offline": _scenario(model, [(clips, model.answers)], executions, timing.rounds),
+            "single_stream": _scenario(model, _one_by_one(clips, model.answers), executions, timing.rounds),
         }
     finally:
         model.execution = before
@@ -52,14 +54,21 @@ def time_executions(model: VideoModel, clips: Tensor, timing: Timing, *, skips: 
     }
 
 
+def _one_by_one(clips: Tensor, answers: Answers | None) -> list[Input]:
+    if answers is None:
+        return [(clip, None) for clip in clips.split(1)]
+    keys = zip(answers.informative.split(1), answers.regions.split(1), strict=True)
+    return [(clip, Answers(*key)) for clip, key in zip(clips.split(1), keys, strict=True)]
+
+
 def _scenario(
-    model: VideoModel, batches: Sequence[Tensor], executions: Sequence[str], rounds: int
+    model: VideoModel, batches: Sequence[Input], executions: Sequence[str], rounds: int
 ) -> dict[str, dict[str, Any]]:
     seconds: dict[str, list[float]] = {execution: [] for execution in executions}
-    size = len(batches[0])
+    size = len(batches[0][0])
     with torch.inference_mode():
         for number in range(WARMUP_ROUNDS + rounds):
-            clips = batches[number % len(batches)]
+            clips, model.answers = batches[number % len(batches)]
             for execution in executions:
                 model.execution = execution  # type: ignore[assignment]
                 elapsed = _timed(model, clips)

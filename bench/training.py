@@ -22,7 +22,7 @@ import torch
 from afnet.contract import Output, Progress, VideoModel
 from bench.checkpoint import load_checkpoint, restore, save_checkpoint
 from bench.data.catalogue import find_dataset
-from bench.data.loader import Batch, normalise, training_batches
+from bench.data.loader import Batch, present, training_batches
 from bench.errors import UserError
 from bench.experiment import Experiment, Training
 from bench.methods import build_model
@@ -38,6 +38,9 @@ MULTIPLIERS: dict[str, dict[str, float]] = {
         "classifier weight": 5.0,
         "classifier bias": 10.0,
         "bias": 2.0,
+        # AdaFocus V2's code.
+        "policy": 0.1,
+        "glance": 0.5,
     },
     "from-scratch": {"navigation": 10.0},
 }
@@ -83,7 +86,14 @@ def make_optimiser(model: VideoModel, training: Training) -> torch.optim.SGD:
         }
         for group in model.parameter_groups()
     ]
-    return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, nesterov=training.nesterov, fused=True)
+    optimiser = torch.optim.SGD(
+        groups, lr=training.lr, momentum=training.momentum, nesterov=training.nesterov, fused=True
+    )
+    # The fused step takes no mixture of parameters with momentum and without, which methods have that learn in stages;
+    # from zero it is what it would be.
+    for parameter in (parameter for group in groups for parameter in group["params"] if training.momentum):
+        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 def make_model(experiment: Experiment) -> VideoModel:
@@ -226,7 +236,7 @@ def _step(run: _Run, batch: Batch, progress: Progress, device: torch.device) -> 
     for group in run.optimiser.param_groups:
         group["lr"] = group["peak"] * factor
     run.model.prepare(progress)
-    output = run.model(normalise(batch.clips, device))
+    output = run.model(present(run.model, batch, device))
     loss = run.model.loss(output, torch.from_numpy(batch.labels).to(device), progress)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()

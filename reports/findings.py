@@ -69,7 +69,8 @@ def _selection(table: pd.DataFrame) -> str:
 
 
 def _cells(table: pd.DataFrame) -> str:
-    rows = table[table["region_recall"].notna()]
+    names = ["region_recall", "region_recall_by_chance", "region_recall_by_position"]
+    rows = table[table[names].notna().all(axis=1)]
     if rows.empty:
         return ""
     rivals = "{region_recall_by_chance:.2f} and {region_recall_by_position:.2f}"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.experiment import Data, Evaluation, Experiment, Model, Runtime, Timing, Training
-from bench.methods import AFNet, FrameAverage
+from bench.settings import AFNet, FrameAverage
 
 # Tests run on every core at once; one thread each keeps them out of each other's way.
 os.environ["OMP_NUM_THREADS"] = "1"
 # Read when triton is first imported, which torch does at odd moments.
-if shutil.which("nvidia-smi") is None:
+if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 

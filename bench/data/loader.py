@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from afnet.contract import Answers, VideoModel
 from bench.data.digits import Clip, Digits
 from bench.data.sampling import random_segments, segment_centres
 
@@ -47,6 +48,15 @@ def normalise(clips: NDArray[np.uint8], device: torch.device, dtype: torch.dtype
     pixels = torch.from_numpy(clips).to(device).to(dtype)
     pixels = (pixels - torch.tensor(MEAN, device=device, dtype=dtype)) / torch.tensor(STD, device=device, dtype=dtype)
     return pixels.permute(0, 1, 4, 2, 3)
+
+
+def present(model: VideoModel, batch: Batch, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The clips as the model takes them; one that wants the answer key gets it."""
+    if model.wants_answers:
+        model.answers = Answers(
+            torch.from_numpy(batch.informative).to(device), torch.from_numpy(batch.boxes).to(device, dtype)
+        )
+    return normalise(batch.clips, device, dtype)
 
 
 def training_batches(

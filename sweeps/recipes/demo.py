@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.experiment import Data, Evaluation, Experiment, Model, Training
-from bench.fields import Checked
-from bench.methods import AFNet, FrameAverage, find_method
+from bench.methods import find_method
+from bench.settings import AFNet, FrameAverage, MethodSettings
 
 # One recipe for every method: from scratch, one pass over clips that are generated as they are needed.
 DATA = Data(dataset="digits-in-motion", train_clips=6400, val_clips=480)
@@ -30,7 +30,7 @@ AFNET = AFNet(
 
 
 BASE = Experiment(data=DATA, model=Model("afnet", "tiny", 8, AFNET), training=TRAINING)
-SETTINGS: dict[str, Checked] = {"tsn": PLAIN, "tsm": PLAIN, "afnet": AFNET}
+SETTINGS: dict[str, MethodSettings] = {"tsn": PLAIN, "tsm": PLAIN, "afnet": AFNET}
 
 # Of AFNet: frames, target ratio, temporal shift.
 AFNET_POINTS = ((8, 1.0, True), (8, 0.5, True), (8, 0.25, True), (16, 0.5, True), (16, 0.25, True), (8, 0.5, False))

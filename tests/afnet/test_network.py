@@ -130,6 +130,14 @@ def test_forced_decisions_for_other_clips_are_refused(name: str, shape: tuple[in
         model(clips())
 
 
+@pytest.mark.parametrize("frames", [torch.full((6, 2, FRAMES), 0.3), [True]])
+def test_forced_decisions_are_yes_or_no(frames: object) -> None:
+    model = make()
+    model.forced = Selection(frames)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"forced.frames is .*; expected a tensor of torch.bool"):
+        model(clips())
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"backbone": "resnet18"}, {"ratio": 0.0}, {"ratio": 1.5}, {"frames": 0}, {"frames": 2.5}, {"classes": 0}],

@@ -99,7 +99,7 @@ def test_all_cells_kept_is_the_frame_mask() -> None:
 
 
 def test_areas_are_those_of_the_spread_mask() -> None:
-    for height, width, grid in ((56, 56, 7), (16, 8, 7), (4, 4, 7), (5, 9, 4)):
+    for height, width, grid in ((56, 56, 7), (16, 8, 7), (4, 4, 7), (5, 9, 4), (82, 82, 2), (92, 46, 14)):
         areas = cell_areas(grid, height, width)
         for cell in range(grid * grid):
             cells = torch.zeros(grid * grid)

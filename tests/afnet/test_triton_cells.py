@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afnet import inference, optimize_for_inference, spatial
+from afnet.contract import Selection
 from bench.macs import cost_model, verify
 from tests.afnet.test_network import make
 from tests.afnet.test_spatial import FRAMES, decided, logits
 
 pytest.importorskip("triton")
-INTERPRETED = "TRITON_INTERPRET" in os.environ
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 
@@ -67,19 +68,24 @@ def test_kernel_is_the_gathered_convolution(
 def test_network_with_the_kernel_equals_masked(monkeypatch: pytest.MonkeyPatch, optimised: bool, share: float) -> None:
     model = make(spatial=(1, 2), grid=4).to(DEVICE)
     decided(model, 3, share)
+    assert model.forced.frames is not None and model.forced.cells is not None
+    model.forced = Selection(model.forced.frames.to(DEVICE), model.forced.cells.to(DEVICE))
     x = torch.randn(2, FRAMES, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     expected = logits(model, x, "masked")
     used = []
 
-    def serves(rows: torch.Tensor) -> bool:
+    def serves(conv: torch.nn.Conv2d, rows: torch.Tensor) -> bool:
         used.append(len(rows))
-        return True
+        return spatial.suits_kernel(conv, rows)
 
     for module in (spatial, inference):
         monkeypatch.setattr(module, "kernel_serves", serves)
     fast = optimize_for_inference(model) if optimised else model
     torch.testing.assert_close(logits(fast, x, "skipped"), expected, atol=1e-3, rtol=1e-3)
     verify(fast, x, cost_model(model, x))
+    with torch.autocast(DEVICE, torch.bfloat16):
+        half = logits(fast, x, "skipped").float()
+    torch.testing.assert_close(half, expected, atol=0.1 * float(expected.abs().max()), rtol=0)
     assert used or not share
 
 

@@ -35,7 +35,8 @@ from bench.experiment import (
     from_dict,
     override,
 )
-from bench.methods import METHODS, AFNet, build_model
+from bench.methods import METHODS, build_model
+from bench.settings import AFNet
 from bench.training import step_seed
 
 experiments = st.builds(
@@ -148,8 +149,14 @@ def test_the_registry_and_the_networks_agree_on_any_frames(name: str) -> None:
         ]
     for kind in kinds:
         settings = method.settings(**kind)
-        model = build_model(name, backbone="tiny", frames=4, classes=3, settings=settings)
-        assert method.any_frames(settings) == model.any_frames, kind
+        model = build_model(name, backbone="tiny", frames=8, classes=3, settings=settings)
+        for wanted in (4, 8, 5):
+            try:
+                model.set_frames(wanted)
+                served = True
+            except ValueError:
+                served = False
+            assert method.serves(settings, 8, wanted) == served, (kind, wanted)
 
 
 @pytest.mark.parametrize("part", ["data", "model"])

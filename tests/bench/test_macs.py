@@ -13,7 +13,8 @@ from afnet.contract import EXECUTIONS, Selection
 from afnet.inference import optimize_for_inference
 from bench.data.catalogue import find_dataset
 from bench.macs import MismatchError, cost_model, count, verify
-from bench.methods import AFNet, FrameAverage, build_model
+from bench.methods import build_model
+from bench.settings import AFNet, FrameAverage
 
 CLASSES = len(find_dataset("digits-in-motion").classes)
 WIDTH, SIDE = 8, 64  # of the tiny presets

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.metrics import METRICS, Samples, compute_metrics
+from bench.metrics import METRICS, compute_metrics
+from bench.samples import Samples
 
 
 def frames(*videos: str) -> NDArray[np.bool_]:
@@ -53,15 +55,16 @@ SAMPLES = Samples(
     kept=frames("110 100", "000 010", "111 000", "001 000"),
     informative=frames("110", "011", "010", "100").squeeze(1),
     regions=boxes(),
-    cell_blocks=np.array([1]),
+    cell_maps=((1, 4, 4),),
     cells=cells(),
+    exit_step=np.array([1, 2, 3, 2]),
 )
 
 # Block 1 keeps 6 of 12 frames and 3 of the 6 informative ones; block 2 keeps 2 of 12 and 2 of 6. The three positions
 # are informative in 2, 3 and 1 videos: keeping 1.5 frames a video, as block 1 does, by position alone finds 3 + 2 / 2
 # of 6; keeping 0.5, as block 2 does, finds 3 / 2 of 6.
-# Regions: of the two kept informative frames, the first is found whole, of the second one half. By position: the six
-# regions lie in the four cells with 3.25, 0.25, 0.75 and 1.75; two cells find 5 / 6 of a region, one finds 3.25 / 6.
+# Regions: of the two kept informative frames, the first is found whole, of the second one half. By position: their
+# regions lie in the four cells with 1, 0, 0.5 and 0.5 of 2; two cells find 1.5 / 2 of a region, one finds 1 / 2.
 BY_HAND = {
     "top1": 100 * 1 / 4,
     "top5": 100 * 2 / 4,
@@ -76,8 +79,10 @@ BY_HAND = {
     "cell_ratio": 3 / 8,
     "region_recall": (1 + 0.5) / 2,
     "region_recall_by_chance": 3 / 8,
-    "region_recall_by_position": (5 / 6 + 3.25 / 6) / 2,
+    "region_recall_by_position": (1.5 / 2 + 1 / 2) / 2,
     "region_precision": 2 / 3,
+    "frames_looked_at": 2.0,
+    "commonest_decision": 1 / 4,
     "informative_share": 6 / 12,
 }
 
@@ -133,7 +138,7 @@ def test_where_no_frame_is_informative_recall_does_not_apply() -> None:
 
 
 def test_a_method_that_skips_nothing_has_no_metric_of_skipping() -> None:
-    values = compute_metrics(replace(SAMPLES, kept=None, cell_blocks=None, cells=None))
+    values = compute_metrics(replace(SAMPLES, kept=None, cell_maps=(), cells=None, exit_step=None))
     assert set(values) == {"top1", "top5", "macs", "macs_std", "informative_share"}
 
 
@@ -154,3 +159,70 @@ def test_without_regions_or_kept_frames_recall_of_regions_does_not_apply() -> No
     for changes in ({"regions": np.zeros((4, 3, 4), np.float32)}, {"kept": frames(*["000 000"] * 4)}):
         values = compute_metrics(replace(SAMPLES, **changes))
         assert not {"region_recall", "region_recall_by_position", "region_precision"} & set(values)
+
+
+def one_frame(cells: NDArray[np.bool_], region: tuple[float, float, float, float], side: int) -> dict[str, Any]:
+    """Metrics of one block with cells on a map of `side` pixels, which looks at one frame."""
+    samples = Samples(
+        video=np.arange(1),
+        label=np.zeros(1, np.int64),
+        logits=np.zeros((1, 2), np.float32),
+        macs=np.ones(1, np.int64),
+        times=np.zeros((1, 1), np.int64),
+        informative=np.ones((1, 1), np.bool_),
+        regions=np.array([[region]], np.float32),
+        kept=np.ones((1, 1, 1), np.bool_),
+        cell_maps=((0, side, side),),
+        cells=cells[None, None, None],
+    )
+    return compute_metrics(samples)
+
+
+@pytest.mark.parametrize(("side", "grid"), [(16, 7), (8, 7), (4, 7), (8, 4)])
+def test_cells_are_as_large_as_their_pixels_also_where_the_grid_does_not_divide_the_map(side: int, grid: int) -> None:
+    rng = np.random.default_rng(side)
+    cells = rng.random((grid, grid)) < 0.4
+    pixels = np.arange(side) * grid // side
+    mask = cells[pixels][:, pixels]  # (side, side), by definition
+    left, top, right, bottom = 1, 0, side - 1, side // 2  # in pixels of the map
+    region = np.zeros((side, side), np.bool_)
+    region[top:bottom, left:right] = True
+    values = one_frame(cells, (left / side, top / side, right / side, bottom / side), side)
+    assert values["cell_ratio"] == pytest.approx(mask.mean())
+    assert values["region_recall"] == pytest.approx(mask[region].mean())
+    assert values["region_recall_by_chance"] == pytest.approx(mask.mean())
+
+
+@pytest.mark.parametrize(("size", "grid"), [(96, 3), (224, 7), (60, 12)])
+def test_a_region_that_ends_with_a_cell_does_not_touch_the_next(size: int, grid: int) -> None:
+    cell = size // grid
+    for first in range(grid):
+        edges = (first * cell / size, (first + 1) * cell / size)
+        values = one_frame(np.ones((grid, grid), np.bool_), (edges[0], edges[0], edges[1], edges[1]), size)
+        assert values["region_precision"] == pytest.approx(1 / grid**2)
+
+
+def test_a_block_that_always_looks_where_the_region_always_is_knows_positions_alone() -> None:
+    looked = frames("100", "100", "100", "100")
+    cells = np.zeros((4, 1, 3, 2, 2), np.bool_)
+    cells[:, :, 0, 0, 0] = True
+    regions = np.zeros((4, 3, 4), np.float32)
+    regions[:, 0] = (0, 0, 0.5, 0.5)
+    regions[:, 1] = (0.5, 0.5, 1, 1)  # not kept: what the block does not see is no loss
+    samples = replace(SAMPLES, kept=looked, cell_maps=((0, 4, 4),), cells=cells, regions=regions)
+    values = compute_metrics(samples)
+    assert values["region_recall"] == values["region_recall_by_position"] == 1.0
+
+
+def test_crops_are_held_against_the_regions_of_frames_that_were_looked_at() -> None:
+    crops = np.zeros((4, 3, 4), np.float32)
+    crops[0, 0] = (0, 0, 0.5, 0.25)  # half of the region of frame 0 of video 0
+    crops[1, 1] = (0.25, 0.5, 0.75, 1)  # all of it
+    crops[3, 2] = (0, 0, 1, 1)  # no region there
+    values = compute_metrics(replace(SAMPLES, cell_maps=(), cells=None, crops=crops))
+    assert values["region_recall"] == pytest.approx((0.5 + 1) / 2)
+
+
+def test_a_policy_that_always_decides_the_same_is_seen() -> None:
+    values = compute_metrics(replace(SAMPLES, kept=frames(*["110 100"] * 4), cells=None, cell_maps=(), exit_step=None))
+    assert values["commonest_decision"] == 1.0

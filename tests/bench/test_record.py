@@ -19,7 +19,6 @@ from hypothesis.extra import numpy as hnp
 
 from bench.errors import UserError
 from bench.experiment import SCHEMA
-from bench.metrics import Samples
 from bench.record import (
     check_folder,
     find_result,
@@ -34,7 +33,7 @@ from bench.record import (
     write_heartbeat,
     write_json,
 )
-from bench.samples import read_samples, write_samples
+from bench.samples import Samples, read_samples, write_samples
 from tests.conftest import small
 
 
@@ -45,6 +44,7 @@ def samples(draw: st.DrawFn) -> Samples:
     kept = draw(st.none() | hnp.arrays(np.bool_, (videos, blocks, frames)))
     grid, chosen = draw(st.integers(1, 7)), draw(st.integers(1, blocks))
     cells = None if kept is None else draw(st.none() | hnp.arrays(np.bool_, (videos, chosen, frames, grid, grid)))
+    shares = hnp.arrays(np.float32, (videos, frames, 4), elements=st.floats(0, 1, width=32))
     return Samples(
         video=np.arange(videos),
         label=draw(hnp.arrays(np.int64, videos, elements=st.integers(0, classes - 1))),
@@ -52,10 +52,13 @@ def samples(draw: st.DrawFn) -> Samples:
         macs=draw(hnp.arrays(np.int64, videos, elements=st.integers(0, 2**50))),
         times=draw(hnp.arrays(np.int64, (videos, frames), elements=st.integers(0, 47))),
         informative=draw(hnp.arrays(np.bool_, (videos, frames))),
-        regions=draw(hnp.arrays(np.float32, (videos, frames, 4), elements=st.floats(0, 1, width=32))),
+        regions=draw(shares),
         kept=kept,
-        cell_blocks=None if cells is None else np.arange(chosen),
+        cell_maps=() if cells is None else tuple((block, 8, 9) for block in range(chosen)),
         cells=cells,
+        crops=draw(st.none() | shares),
+        resolutions=draw(st.none() | hnp.arrays(np.int64, (videos, frames), elements=st.integers(0, 224))),
+        exit_step=draw(st.none() | hnp.arrays(np.int64, videos, elements=st.integers(1, frames))),
     )
 
 
@@ -71,7 +74,9 @@ def test_samples_come_back_as_they_were_written(written: Samples) -> None:
     for name, value in vars(written).items():
         found = getattr(read, name)
         assert (value is None) == (found is None), name
-        if value is not None:
+        if name == "cell_maps":
+            assert value == found
+        elif value is not None:
             assert np.array_equal(value, found) and value.dtype == found.dtype, name
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from afnet.contract import Output, Progress, VideoModel
 from bench.experiment import Data, Experiment, Training
 from bench.fields import Checked
-from bench.methods import AFNet, FrameAverage, build_model
+from bench.methods import build_model
+from bench.settings import AFNet, FrameAverage
 from bench.training import learning_rate, make_model, make_optimiser, set_up_torch, step_seed, train
 from tests.conftest import small
 

@@ -28,10 +28,10 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_samples_hold_the_cells_of_kept_frames_in_blocks_that_compute_cells(looked: Path) -> None:
     (path,) = result_files(looked)
     samples = read_samples(path.with_name("samples.parquet"))
-    assert samples.cell_blocks is not None and samples.cells is not None and samples.kept is not None
-    assert samples.cell_blocks.tolist() == [0]
+    assert samples.cells is not None and samples.kept is not None
+    assert samples.cell_maps == ((0, 16, 16),)
     assert samples.cells.shape == (6, 1, 4, 4, 4)
-    assert not samples.cells[~samples.kept[:, samples.cell_blocks]].any()
+    assert not samples.cells[~samples.kept[:, [0]]].any()
     seen = samples.regions.any(axis=-1)
     assert (seen == samples.informative).all() and samples.regions.max() <= 1
     width = samples.regions[..., 2] - samples.regions[..., 0]

@@ -9,7 +9,7 @@ import pytest
 
 from bench.data.catalogue import DigitsSettings
 from bench.experiment import Data, Evaluation, Experiment, Model, Timing
-from bench.methods import AFNet, FrameAverage
+from bench.settings import AFNet, FrameAverage
 from reports.labels import method_labels
 from sweeps.recipes import find_recipe
 from tests.conftest import small

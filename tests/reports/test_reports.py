@@ -135,11 +135,24 @@ def test_a_sheet_of_other_pictures_is_refused(runs: Path, tmp_path: Path, width:
 def test_samples_of_another_layout_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "samples.parquet"
     table = pa.table({"informative": [[True], [True, False]]}).replace_schema_metadata(
-        {"blocks": "0", "cell_blocks": "[]"}
+        {"blocks": "0", "cell_maps": "[]"}
     )
     pq.write_table(table, path)
     with pytest.raises(UserError, match="informative is of type"):
         read_samples(path)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "maps"),
+    [("-1", "[]"), ('"x"', "[]"), ("2", "3"), ("2", '{"a": 1}'), ("2", "[[7, 4, 4]]"), ("2", "[[0.5, 4, 4]]"),
+     ("2", "[[1, 4, 4], [0, 4, 4]]"), ("2", "[[0, 4]]"), ("2", "{"), ("2", "[0]")],
+)  # fmt: skip
+def test_samples_whose_metadata_cannot_be_are_refused(runs: Path, tmp_path: Path, blocks: str, maps: str) -> None:
+    path = next(path for path in result_files(runs) if "/afnet/" in str(path)).with_name("samples.parquet")
+    table = pq.read_table(path).replace_schema_metadata({"blocks": blocks, "cell_maps": maps})
+    pq.write_table(table, tmp_path / "samples.parquet")
+    with pytest.raises(UserError, match="not a readable file of samples"):
+        read_samples(tmp_path / "samples.parquet")
 
 
 @pytest.mark.parametrize("place", ["out", "out/below"])
@@ -229,6 +242,8 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
         "clips_per_second": 1.0,
         "recall": None,
         "region_recall": None,
+        "region_recall_by_chance": None,
+        "region_recall_by_position": None,
         "kept_ratio": None,
         "saving_realised": None,
         "noisy": False,

@@ -1,0 +1,177 @@
+"""AR-Net: a resolution for each frame, or none.
+
+Meng et al., "AR-Net: Adaptive Frame Resolution for Efficient Action Recognition", ECCV 2020; code mengyuest/AR-Net.
+
+Faithful: a glance at the smallest size feeds an LSTM, which decides for each frame in turn among the resolutions, each
+with its own network, the glance's own prediction, or skipping this frame and the next ones (1, 2 or 4 in all); hard
+Gumbel-softmax, its temperature 5 * exp(-0.045 epoch) over the 50 epochs of the recipe; the prediction is the mean over
+the frames that were not skipped; loss 0.95 cross-entropy + 0.05 (billions of multiply-adds + 3 x unbalanced use).
+
+Different: costs are shares of the largest resolution's, so that the loss means the same for small networks; the
+glance's own classifier learns on every frame.
+
+skipped runs each network on the frames that chose its resolution, one batch a resolution (the released code runs every
+network on every frame, as masked does here). dense takes the largest resolution for every frame.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from afnet.contract import Output, Progress, Selection, VideoModel, grouped_parameters
+from baselines.looking import resized
+from baselines.sampler import Recogniser
+
+SKIPS = (1, 2, 4)
+EPOCHS = 50
+START_TEMPERATURE, TEMPERATURE_DECAY = 5.0, 0.045
+EFFICIENCY_WEIGHT, BALANCE_WEIGHT = 0.05, 3.0
+
+
+class ARNet(VideoModel):
+    """A glance with an LSTM, and a network for each resolution.
+
+    Args:
+        backbone: network of the largest resolution.
+        smaller: networks of the smaller ones.
+        sizes: pixels a side of the resolutions, the largest first; as many as networks.
+        frames: T.
+        classes: K.
+        glance: backbone of the glance.
+        glance_size: pixels a side of what it sees.
+        hidden: width of the LSTM.
+        dropout: before the classifiers.
+
+    Attributes:
+        gumbel_noise: whether decisions are drawn; `train()` and `eval()` set it.
+    """
+
+    any_frames = True
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "resnet50",
+        smaller: tuple[str, ...] = ("resnet34", "resnet18"),
+        sizes: tuple[int, ...] = (224, 168, 112),
+        frames: int,
+        classes: int,
+        glance: str = "mobilenetv2",
+        glance_size: int = 84,
+        hidden: int = 512,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(frames=frames, classes=classes)
+        names = (backbone, *smaller)
+        if len(sizes) != len(names) or list(sizes) != sorted(set(sizes), reverse=True):
+            raise ValueError(f"sizes are {sizes}; expected {len(names)}, one a network, the largest first")
+        self.sizes, self.glance_size = sizes, glance_size
+        networks = [Recogniser(name, frames=0, classes=classes, dropout=dropout) for name in names]
+        self.networks = nn.ModuleList(networks)
+        self.glance = Recogniser(glance, frames=0, classes=classes, dropout=dropout)
+        self.lstm = nn.LSTMCell(self.glance.backbone.features, hidden)
+        self.score = nn.Linear(hidden, len(names) + 1 + len(SKIPS))
+        # Costs of the choices in shares of the first: work goes with the area.
+        self.costs = [(size / sizes[0]) ** 2 for size in sizes] + [0.0] * (1 + len(SKIPS))
+        self.gumbel_noise = True
+        self.temperature = START_TEMPERATURE
+
+    def train(self, mode: bool = True) -> ARNet:
+        super().train(mode)
+        self.gumbel_noise = mode
+        return self
+
+    def prepare(self, progress: Progress) -> None:
+        self.temperature = START_TEMPERATURE * math.exp(-TEMPERATURE_DECAY * EPOCHS * progress.fraction)
+
+    def forward(self, clips: Tensor) -> Output:
+        """clips (N, T, 3, H, W) -> logits (N, K), selection.resolutions (N, T), 0 where skipped."""
+        self.check_clips(clips, smallest=32)
+        frames = clips.flatten(0, 1)
+        glanced = self.glance.backbone(resized(frames, self.glance_size))  # (N*T, C)
+        own = self.glance.classifier(self.glance.dropout(glanced))  # (N*T, K)
+        choices = self._decide(glanced.unflatten(0, (len(clips), -1)))  # (N, T, options), one-hot
+        if self.forced.resolutions is not None:
+            choices = self._forced_choices(choices)
+        elif self.execution == "dense" and not self.training:
+            choices = functional.one_hot(torch.zeros_like(choices[..., 0], dtype=torch.int64), choices.shape[2]).to(
+                choices
+            )
+        used = choices[..., : len(self.sizes) + 1]  # (N, T, resolutions and the glance)
+        logits = self._predictions(frames, own, used.flatten(0, 1)).unflatten(0, (len(clips), -1))
+        counted = used.sum(dim=2, keepdim=True)
+        mean = (logits * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
+        pixels = used.new_tensor([*self.sizes, self.glance_size])
+        resolutions = (used.detach() @ pixels).round().long()
+        return Output(mean, Selection(resolutions=resolutions), {"choices": choices, "glanced": own})
+
+    def _decide(self, glanced: Tensor) -> Tensor:
+        """(N, T, C) -> (N, T, options) one-hot; all zeros inside a skip."""
+        videos = len(glanced)
+        state = cell = glanced.new_zeros(videos, self.lstm.hidden_size)
+        waiting = torch.zeros(videos, dtype=torch.int64, device=glanced.device)  # frames of a skip still to come
+        lengths = torch.tensor([1] * (len(self.sizes) + 1) + list(SKIPS), device=glanced.device)
+        found = []
+        for t in range(self.frames):
+            state, cell = self.lstm(glanced[:, t], (state, cell))
+            scores = self.score(state)
+            if self.gumbel_noise:
+                choice = functional.gumbel_softmax(scores, tau=self.temperature, hard=True)
+            else:
+                choice = functional.one_hot(scores.argmax(dim=1), scores.shape[1]).to(scores.dtype)
+            free = (waiting == 0).to(scores.dtype)[:, None]
+            found.append(choice * free)
+            length = lengths[choice.argmax(dim=1)]
+            waiting = torch.where(waiting > 0, waiting - 1, length - 1)
+        return torch.stack(found, dim=1)
+
+    def _forced_choices(self, like: Tensor) -> Tensor:
+        pixels = [*self.sizes, self.glance_size]
+        assert self.forced.resolutions is not None
+        chosen = torch.stack([self.forced.resolutions == size for size in pixels], dim=2).to(like.dtype)
+        return torch.cat([chosen, like.new_zeros(*like.shape[:2], len(SKIPS))], dim=2)
+
+    def _predictions(self, frames: Tensor, own: Tensor, used: Tensor) -> Tensor:
+        """(N*T, 3, H, W) frames, the glance's logits and (N*T, options) one-hot choices -> (N*T, K)."""
+        logits = own * used[:, -1:]
+        if self.execution != "skipped" or self.training:
+            dense = self.execution == "dense" and not self.training
+            for index, size in enumerate(self.sizes[:1] if dense else self.sizes):
+                logits = logits + used[:, index, None] * self.networks[index](resized(frames, size), 1)
+            return logits
+        for index, (network, size) in enumerate(zip(self.networks, self.sizes, strict=True)):
+            rows = used[:, index].nonzero().squeeze(1)
+            if len(rows):
+                logits.index_copy_(0, rows, network(resized(frames.index_select(0, rows), size), 1).to(logits.dtype))
+        return logits
+
+    def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
+        """Cross-entropy of the clip and of the glance's frames, cost and balance of the choices."""
+        choices = output.extras["choices"]
+        use = choices.mean(dim=(0, 1))  # (options,)
+        cost = (use * use.new_tensor(self.costs)).sum()
+        unbalanced = (use[:-1] - use[:-1].mean()).pow(2).sum()
+        efficiency = EFFICIENCY_WEIGHT * (cost + BALANCE_WEIGHT * unbalanced)
+        entropy = super().loss(output, labels, progress)
+        glance = functional.cross_entropy(output.extras["glanced"], labels.repeat_interleave(self.frames))
+        return (1 - EFFICIENCY_WEIGHT) * (entropy + glance) + efficiency
+
+    def unit_modules(self) -> tuple[str, ...]:
+        return tuple(f"networks.{index}" for index in range(len(self.sizes)))
+
+    def policy_modules(self) -> tuple[str, ...]:
+        return ("glance", "lstm", "score")
+
+    def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
+        resolutions = selection.resolutions
+        assert resolutions is not None
+        return torch.stack([(resolutions == size).sum(dim=1) for size in self.sizes])
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        heads = [network.get_submodule("classifier") for network in (*self.networks, self.glance)]
+        return grouped_parameters(self, classifier=heads, policy=[self.lstm, self.score])
