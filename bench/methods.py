@@ -16,7 +16,18 @@ from bench.fields import Checked, choice, number, switch
 if TYPE_CHECKING:
     from afnet.contract import VideoModel
 
-RESNETS = ("tiny", "resnet50", "resnet101")
+# Those of baselines.backbones, which imports torch; a test holds them together.
+BACKBONES = (
+    "tiny-glance",
+    "tiny",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "mobilenetv2",
+    "mobilenetv3",
+    "efficientnet-lite0",
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ class Method:
     title: str
     factory: str
     settings: type[Checked]
-    backbones: tuple[str, ...] = RESNETS
+    backbones: tuple[str, ...] = BACKBONES
     side_multiple: int = 32
     skips: bool = False
     budgets: bool = False
@@ -132,7 +143,7 @@ METHODS: dict[str, Method] = {
         "AFNet",
         "afnet.network:AFNet",
         AFNet,
-        backbones=(*RESNETS, "mobilenetv3"),
+        backbones=("tiny", "resnet50", "resnet101", "mobilenetv3"),
         skips=True,
         budgets=True,
         any_frames=_unless_by_position,
