@@ -26,9 +26,9 @@ def load_weights(backbone: Backbone, source: Source) -> None:
         CheckpointError: for a file that cannot be read safely; tensors missing, left over, misshapen or not finite.
     """
     state = read_state(source)
-    own = backbone.state_dict()
     head = {f"{backbone.head}.{name}" for name in ("weight", "bias")}
-    names = {name: name for name in own if name in state or not name.endswith(COUNTER)}
+    counts = any(name.endswith(COUNTER) for name in state)
+    names = {name: name for name in backbone.state_dict() if counts or not name.endswith(COUNTER)}
     tensors = {name: tensor for name, tensor in state.items() if name not in head}
     fill(backbone, names, tensors, backbone.name)
 
