@@ -39,6 +39,15 @@ def test_frames_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         make_backbone("tiny-glance")(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_every_parameter_learns(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = make_backbone(name, frames=2).train()
+    backbone(torch.randn(4, 3, 64, 64)).square().sum().backward()
+    for parameter in backbone.parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+
+
 def test_the_glance_is_smaller_than_tiny() -> None:
     assert (PRESETS["tiny-glance"].blocks, PRESETS["tiny-glance"].width) == ((1, 1, 1, 1), 4)
     assert make_backbone("tiny-glance").features == 128
