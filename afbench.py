@@ -58,7 +58,7 @@ class Run:
     ratio: float | None = None
     """Share of frames AFNet aims to compute in full, in (0, 1]."""
     backbone: str | None = None
-    """tiny, resnet50 or resnet101."""
+    """Name of a network that the method is built on: tiny, resnet50, mobilenetv2, ..."""
     seed: int | None = None
     """Of the training."""
     set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE"), tyro.conf.UseAppendAction] = field(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from functools import singledispatch
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -99,22 +99,11 @@ def _activation(module: nn.Module) -> Activation:
     return "hardswish" if isinstance(module, nn.Hardswish) else "relu"
 
 
-class ThreeConvolutions(Protocol):
-    """A bottleneck, here or of torchvision's kind."""
-
-    conv1: nn.Conv2d
-    bn1: nn.BatchNorm2d
-    conv2: nn.Conv2d
-    bn2: nn.BatchNorm2d
-    conv3: nn.Conv2d
-    bn3: nn.BatchNorm2d
-
-
 @freeze.register(Bottleneck)
 class FrozenBottleneck(nn.Module):
     """F of AF-ResNets in three convolutions; `forward(x, add, activation)` is `act(F(x) + add)`, as in FusedConv."""
 
-    def __init__(self, source: ThreeConvolutions) -> None:
+    def __init__(self, source: Bottleneck) -> None:
         super().__init__()
         self.conv1 = FusedConv(source.conv1, source.bn1, "relu")
         self.conv2 = FusedConv(source.conv2, source.bn2, "relu")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from afnet.backbones import MOBILENET, RESNETS, Design
 from afnet.network import AFNet
@@ -223,26 +223,49 @@ def _matches(pattern: str, names: Iterable[str]) -> Iterable[re.Match[str]]:
     return filter(None, (re.match(pattern, name) for name in names))
 
 
-def _fill(model: AFNet, names: Mapping[str, str], state: Mapping[str, Tensor]) -> None:
-    """Copy tensors in, each exactly once; a checkpoint in double precision makes the network one."""
-    own = model.state_dict()
-    missing = sorted(set(names.values()) - set(state))
-    left_over = sorted(set(state) - set(names.values()))
-    problems = [f"{len(n)} {word}: {', '.join(n)}" for n, word in ((missing, "missing"), (left_over, "left over")) if n]
-    if problems:
-        raise CheckpointError(f"the checkpoint does not fit {model.backbone}: {'; '.join(problems)}")
-    for name, released in names.items():
-        tensor = state[released]
-        if tensor.shape != own[name].shape:
-            raise CheckpointError(
-                f"{released} has shape {tuple(tensor.shape)}; {model.backbone} with {model.frames} frames and "
-                f"{model.classes} classes needs {tuple(own[name].shape)}"
-            )
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(f"{released} holds values that are not finite (NaN or infinity)")
-    if state[next(iter(names.values()))].dtype == torch.float64:
-        model.double()
+def fill(model: nn.Module, names: Mapping[str, str], state: Mapping[str, Tensor], title: str) -> None:
+    """Copy tensors into a network, each exactly once.
+
+    Args:
+        names: what the checkpoint calls the network's tensors, by own name.
+        state: the checkpoint's tensors, all of which must be named.
+        title: the network, for messages.
+
+    Raises:
+        CheckpointError: tensors missing, left over, misshapen or not finite.
+    """
+    check_fits(model, names, state, title)
     own = model.state_dict()
     with torch.no_grad():
         for name, released in names.items():
             own[name].copy_(state[released])
+
+
+def check_fits(model: nn.Module, names: Mapping[str, str], state: Mapping[str, Tensor], title: str) -> None:
+    """Raise what fill would."""
+    own = model.state_dict()
+    missing = sorted(set(names.values()) - set(state))
+    left_over = sorted(set(state) - set(names.values()))
+    problems = [f"{len(n)} {word}: {_listed(n)}" for n, word in ((missing, "missing"), (left_over, "left over")) if n]
+    if problems:
+        raise CheckpointError(f"the checkpoint does not fit {title}: {'; '.join(problems)}")
+    for name, released in names.items():
+        tensor = state[released]
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(f"{released} has shape {tuple(tensor.shape)}; {title} needs {tuple(own[name].shape)}")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{released} holds values that are not finite (NaN or infinity)")
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _fill(model: AFNet, names: Mapping[str, str], state: Mapping[str, Tensor]) -> None:
+    """As fill; a checkpoint in double precision makes the network one."""
+    title = f"{model.backbone} with {model.frames} frames and {model.classes} classes"
+    check_fits(model, names, state, title)
+    if state[next(iter(names.values()))].dtype == torch.float64:
+        model.double()
+    fill(model, names, state, title)

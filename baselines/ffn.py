@@ -20,8 +20,9 @@ from torch.nn import functional
 
 from afnet.contract import Output, Progress, VideoModel, average_frames, grouped_parameters
 from afnet.inference import freeze
+from baselines.contract import ResidualBlock
 from baselines.looking import spread_frames
-from baselines.resnet import Bottleneck, ResNet
+from baselines.resnet import ResNet
 
 
 class Switched(nn.Module):
@@ -85,7 +86,7 @@ class FFN(VideoModel):
             for name, child in list(module.named_children()):
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(module, name, Switched(child, counts))
-                elif isinstance(module, Bottleneck) and isinstance(child, nn.Conv2d) and name == "conv1":
+                elif isinstance(module, ResidualBlock) and isinstance(child, nn.Conv2d) and name == "conv1":
                     setattr(module, name, Adapted(child, counts))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.backbone.features, classes)

@@ -10,14 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from afnet.contract import Output, VideoModel, average_frames, grouped_parameters
-from baselines.resnet import SIDE_MULTIPLE, ResNet
+from baselines.backbones import SIDE_MULTIPLE, make_backbone
 
 
 class TSN(VideoModel):
-    """A ResNet on each frame, averaged; computes everything, so all executions are the same.
+    """A backbone on each frame, averaged; computes everything, so all executions are the same.
 
     Args:
-        backbone: a name in baselines.resnet.PRESETS.
+        backbone: a name in baselines.backbones.BACKBONES.
         frames: T.
         classes: K.
         dropout: before the classifier.
@@ -28,7 +28,7 @@ class TSN(VideoModel):
 
     def __init__(self, *, backbone: str = "resnet50", frames: int, classes: int, dropout: float = 0.5) -> None:
         super().__init__(frames=frames, classes=classes)
-        self.backbone = ResNet(backbone, frames=frames if self.shift else 0)
+        self.backbone = make_backbone(backbone, frames=frames if self.shift else 0)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.backbone.features, classes)
         nn.init.normal_(self.classifier.weight, std=0.001)

@@ -8,10 +8,10 @@ from typing import Any
 from bench.errors import UserError
 from bench.fields import Checked, choice, number, switch
 
-# As baselines.backbones has them; a test holds the two together.
+# As baselines.backbones has them, which imports torch; a test holds the two together.
 BACKBONES = (
-    "tiny",
     "tiny-glance",
+    "tiny",
     "resnet18",
     "resnet34",
     "resnet50",

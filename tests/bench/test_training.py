@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from afnet.contract import Output, Progress, VideoModel
 from bench.experiment import Data, Experiment, Training
-from bench.fields import Checked
 from bench.methods import build_model
-from bench.settings import AFNet, FrameAverage
+from bench.settings import AFNet, FrameAverage, MethodSettings
 from bench.training import learning_rate, make_model, make_optimiser, set_up_torch, step_seed, train
 from tests.conftest import small
 
@@ -138,7 +137,7 @@ def from_scratch(model: nn.Module, name: str) -> tuple[float, float]:
 
 
 RECIPES = {"published": published, "from-scratch": from_scratch}
-NETWORKS: dict[str, tuple[str, str, Checked]] = {
+NETWORKS: dict[str, tuple[str, str, MethodSettings]] = {
     "TSN": ("tsn", "tiny", FrameAverage()),
     "TSM": ("tsm", "tiny", FrameAverage()),
     "AFNet": ("afnet", "tiny", AFNet()),
