@@ -6,7 +6,7 @@ import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -52,7 +52,7 @@ class Run:
     """
 
     method: tyro.conf.Positional[str]
-    """Name in the registry: tsn, tsm, afnet."""
+    """Name in the registry: tsn, tsm, afnet, ocsampler, ..."""
     frames: int | None = None
     """Frames a clip."""
     ratio: float | None = None
@@ -79,11 +79,7 @@ class Run:
             "training.seed": self.seed,
         }
         assignments = {path: str(value) for path, value in short.items() if value is not None}
-        for text in self.set:
-            path, equals, value = text.partition("=")
-            if not equals:
-                raise UserError(f"--set got {text!r}; expected FIELD=VALUE, for example training.lr=0.02.")
-            assignments[path] = value
+        assignments |= _assignments(self.set, "training.lr=0.02")
         start = starting_point(self.method)
         if self.ratio is not None and not hasattr(start.model.settings, "ratio"):
             raise UserError(
@@ -97,6 +93,49 @@ class Run:
         with stage_bars() as report:
             result = run_experiment(experiment, self.runs, report)
         _print_result(result.path)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What methods cost: parameters and multiply-adds of a video, without data or training.
+
+    A row for every method, number of frames, size and ratio asked for; "-" where a method keeps no ratio of anything.
+    """
+
+    methods: tyro.conf.Positional[list[str]]
+    """Names in the registry: tsn, tsm, afnet, ocsampler, ..."""
+    frames: tuple[int, ...] = (8,)
+    """Frames a clip."""
+    ratio: tuple[float, ...] = (1.0,)
+    """Share kept of what a method can leave out, in [0, 1]."""
+    size: tuple[int, ...] = (224,)
+    """Pixels, side of the square input."""
+    backbone: str = "resnet50"
+    """Name of a network."""
+    classes: int = 174
+    """K."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="NAME=VALUE"), tyro.conf.UseAppendAction] = field(
+        default_factory=list
+    )
+    """A setting of the methods that have it, for example keep=4 or patch=128; once for each."""
+    format: Literal["table", "md", "csv", "json"] = "table"
+    """How the rows are printed."""
+
+    def __call__(self) -> None:
+        from bench.profile import profile_all
+
+        rows = profile_all(
+            self.methods,
+            frames=self.frames,
+            sizes=self.size,
+            ratios=self.ratio,
+            backbone=self.backbone,
+            classes=self.classes,
+            assignments=_assignments(self.set, "keep=4"),
+        )
+        from sweeps.progress import print_rows
+
+        print_rows([row.to_dict() for row in rows], self.format)
 
 
 @dataclass(frozen=True)
@@ -171,9 +210,21 @@ Sweep = Annotated[
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Profile, tyro.conf.subcommand("profile")]
     | Sweep
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
+
+
+def _assignments(texts: list[str], example: str) -> dict[str, str]:
+    """What --set says, by name."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set got {text!r}; expected FIELD=VALUE, for example {example}.")
+        found[name] = value
+    return found
 
 
 def _report(runs: list[Path], out: Path, on_bad: str) -> None:

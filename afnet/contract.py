@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+Module = TypeVar("Module", bound=nn.Module)
 Execution = Literal["dense", "masked", "skipped"]
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 
@@ -190,6 +191,13 @@ class VideoModel(nn.Module):
         """Height and width of the maps of the blocks that compute cells, by their numbers in `Selection.frames`."""
         return {}
 
+    def expected_units(self, height: int, width: int, ratio: float) -> tuple[float, ...]:
+        """Units of each unit module for one video of this size when this share of what can be left out is kept.
+
+        For profiles, which have no data: methods that decide otherwise say here what the ratio means.
+        """
+        return tuple(ratio * units for units in self.all_units(height, width))
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         """(modules, N) int64 units that a selection computes of clips of this size."""
         assert selection.frames is not None
@@ -206,8 +214,7 @@ class VideoModel(nn.Module):
         if clips.shape[0] == 0:
             raise ValueError(f"clips have shape {tuple(clips.shape)}: the batch is empty; expected N >= 1")
         weights = next(self.parameters()).dtype
-        casts = torch.is_autocast_enabled(clips.device.type) and torch.float64 not in (clips.dtype, weights)
-        if not clips.is_floating_point() or (clips.dtype != weights and not casts):
+        if not clips.is_floating_point() or (clips.dtype != weights and not _casts(clips, weights)):
             raise ValueError(
                 f"clips are {clips.dtype} and the weights {weights}; expected normalised clips of the weights' dtype"
             )
@@ -222,6 +229,11 @@ class VideoModel(nn.Module):
 def _check_number(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} is {value!r}; expected a whole number from 1")
+
+
+def _casts(clips: Tensor, weights: torch.dtype) -> bool:
+    """Whether autocast brings them together; it leaves doubles alone."""
+    return torch.is_autocast_enabled(clips.device.type) and torch.float64 not in (clips.dtype, weights)
 
 
 def grouped_parameters(
@@ -253,6 +265,17 @@ def grouped_parameters(
             groups.setdefault(kind, []).append(parameter)
     decayed = ("weight", "classifier weight", "navigation", "policy", "glance")
     return [{"params": params, "kind": kind, "decay": kind in decayed} for kind, params in groups.items()]
+
+
+def lay_out_channels_last(model: Module) -> Module:
+    """The model, its four-dimensional weights laid out channels-last in place.
+
+    torch's own `to(memory_format=...)` refuses a model with three-dimensional convolutions.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def he_initialise(module: nn.Module) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.blocks import Block, Bottleneck, FocalBlock, InvertedResidual, SqueezeExcite
-from afnet.contract import VideoModel
+from afnet.contract import VideoModel, lay_out_channels_last
 from afnet.execution import add_rows_, put_rows_, take_rows
 from afnet.fused import Activation, FrozenGate, FrozenStem, FusedConv
 from afnet.module import AFModule, FusionGate
@@ -45,7 +45,7 @@ def optimize_for_inference(model: Model) -> Model:
         module.training = False
     for parameter in fast.parameters():
         parameter.requires_grad_(False)
-    return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return lay_out_channels_last(fast)
 
 
 @singledispatch

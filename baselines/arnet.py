@@ -167,6 +167,10 @@ class ARNet(VideoModel):
     def policy_modules(self) -> tuple[str, ...]:
         return ("glance", "lstm", "score")
 
+    def expected_units(self, height: int, width: int, ratio: float) -> tuple[float, ...]:
+        """This share of the frames at the largest resolution, the others skipped."""
+        return (ratio * self.frames, *(0.0 for _ in self.sizes[1:]))
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         resolutions = selection.resolutions
         assert resolutions is not None

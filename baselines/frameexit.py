@@ -148,6 +148,11 @@ class FrameExit(VideoModel):
     def all_units(self, height: int, width: int) -> tuple[int, ...]:
         return (self.frames, self.frames, self.frames, max(self.frames - 1, 1))
 
+    def expected_units(self, height: int, width: int, ratio: float) -> tuple[float, ...]:
+        """An answer after this share of the frames."""
+        steps = max(ratio * self.frames, 1.0)
+        return (steps, steps, 1.0, min(steps, self.frames - 1))
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         """Frames looked at, twice; one classifier; gates passed."""
         steps = selection.exit_step

@@ -55,7 +55,12 @@ def as_indices(mask: Tensor) -> Tensor:
     counts = mask.sum(dim=1)
     if not bool((counts == counts[0]).all()):
         raise ValueError(f"these videos keep {sorted(set(counts.tolist()))} frames; expected as many in each")
-    return mask.nonzero()[:, 1].view(len(mask), -1)
+    return best_frames(mask.float(), int(counts[0]))
+
+
+def others(chosen: Tensor, frames: int) -> Tensor:
+    """(N, k) indices -> (N, T - k) int64 ascending, those of the T that are not among them."""
+    return best_frames(-as_mask(chosen, frames).float(), frames - chosen.shape[1])
 
 
 def crop(frames: Tensor, boxes: Tensor, size: int) -> Tensor:

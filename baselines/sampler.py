@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from afnet.contract import Output, Selection, VideoModel, average_frames, grouped_parameters
 from baselines.backbones import make_backbone
-from baselines.looking import as_indices, as_mask, resized, take_frames
+from baselines.looking import as_indices, as_mask, others, resized, take_frames
 
 
 class Recogniser(nn.Module):
@@ -128,7 +128,7 @@ class FrameSampler(VideoModel):
             return Output(average_frames(logits, self.frames), selection, choice.extras)
         logits = self.recognise(clips, choice.frames)
         if self.execution == "masked" and not self.training and choice.frames.shape[1] < self.frames:
-            self.recognise(clips, as_indices(~as_mask(choice.frames, self.frames)))
+            self.recognise(clips, others(choice.frames, self.frames))
         return Output(logits.mean(dim=1), selection, {"frame_logits": logits, **choice.extras})
 
     def recognise(self, clips: Tensor, chosen: Tensor) -> Tensor:
@@ -138,6 +138,10 @@ class FrameSampler(VideoModel):
 
     def unit_modules(self) -> tuple[str, ...]:
         return ("recogniser",)
+
+    def expected_units(self, height: int, width: int, ratio: float) -> tuple[float, ...]:
+        """The frames that it keeps, whatever the ratio."""
+        return (self.kept,)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return grouped_parameters(self, classifier=[self.recogniser.classifier])

@@ -274,7 +274,7 @@ def override(experiment: Experiment, assignments: dict[str, str]) -> Experiment:
             target = target.get(name) if isinstance(target, dict) else None
         if not isinstance(target, dict) or leaf not in target or isinstance(target[leaf], dict):
             raise unknown("field", path, _paths(values))
-        target[leaf] = _parsed(path, text, target[leaf])
+        target[leaf] = parsed(path, text, target[leaf])
     return from_dict(values, "the command line")
 
 
@@ -285,7 +285,7 @@ def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
     return [path for path in found if path != "schema"]
 
 
-def _parsed(path: str, text: str, current: object) -> object:
+def parsed(path: str, text: str, current: object) -> object:
     """The text as a value of the type that the field has now."""
     if isinstance(current, bool):
         if text.lower() not in ("true", "false"):

@@ -115,7 +115,7 @@ METHODS: dict[str, Method] = {
     "oracle-frames": _sampler("Oracle frames", "controls:OracleFrames", FrameChoice, budgets=True),
     "scsampler": _sampler("SCSampler", "scsampler:SCSampler", SCSampler, budgets=True, learns=True),
     "ocsampler": _sampler("OCSampler", "ocsampler:OCSampler", OCSampler, budgets=True, learns=True),
-    "arnet": _sampler("AR-Net", "arnet:ARNet", ARNet, draws=True, learns=True),
+    "arnet": _sampler("AR-Net", "arnet:ARNet", ARNet, draws=True, learns=True, serves=_any),
     "frameexit": _sampler("FrameExit", "frameexit:FrameExit", FrameExit, exits=True, learns=True),
     # Samplers of crops, and theirs.
     "centre-crop": _sampler("Centre crop", "crop_controls:CentreCrop", Crop),

@@ -52,9 +52,9 @@ def _looked(samples: Samples) -> _Looked | None:
         left, top, right, bottom = samples.regions[useful].astype(np.float64).T
         rows, columns = _cell_edges(grid, height), _cell_edges(grid, width)
         across, down = _overlap(left, right, columns), _overlap(top, bottom, rows)
-        lying = (down[:, :, None] * across[:, None, :]).reshape(len(down), -1)
+        lying = (down[:, :, None] * across[:, None, :]).reshape(len(down), grid * grid)
         whole = lying.sum(axis=1)
-        computed = samples.cells[:, index][useful].reshape(len(down), -1)[whole > 0]
+        computed = samples.cells[:, index][useful].reshape(len(down), grid * grid)[whole > 0]
         shares = lying[whole > 0] / whole[whole > 0, None]
         areas = np.broadcast_to(np.outer(np.diff(rows), np.diff(columns)).reshape(-1), shares.shape)
         parts.append((computed, shares, areas, np.full(len(shares), block)))
@@ -70,7 +70,7 @@ def cell_ratio(samples: Samples) -> float | None:
     for index, (block, height, width) in enumerate(samples.cell_maps):
         grid = samples.cells.shape[-1]
         areas = np.outer(np.diff(_cell_edges(grid, height)), np.diff(_cell_edges(grid, width)))
-        computed += float((samples.cells[:, index].sum(axis=(0, 1)) * areas).sum())
+        computed += float((samples.cells[:, index][samples.kept[:, block]].sum(axis=0) * areas).sum())
         kept += float(samples.kept[:, block].sum())
     return computed / kept if kept else None
 

@@ -191,7 +191,7 @@ class AdaFocusV2(Crop):
     glance_frames: int = number(0, "frames that the glance sees; 0 is all", at_least=0)
     per: str = choice("frame", "a crop for each frame, or one for the video", "frame", "video")
     head: str = choice("pooled", "running maximum of both features, or averaged logits", "pooled", "average")
-    hidden: int = number(1024, "width of the policy", at_least=2)
+    hidden: int = number(2048, "width of the policy; 1024 is published for one crop a video", at_least=2)
     width: int = number(4096, "of the pooled head's MLP", at_least=1)
 
     def check_clips(self, frames: int, size: int) -> None:

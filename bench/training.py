@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from afnet.contract import Output, Progress, VideoModel
+from afnet.contract import Output, Progress, VideoModel, lay_out_channels_last
 from bench.checkpoint import load_checkpoint, restore, save_checkpoint
 from bench.data.catalogue import find_dataset
 from bench.data.loader import Batch, present, training_batches
@@ -106,7 +106,7 @@ def make_model(experiment: Experiment) -> VideoModel:
         classes=len(find_dataset(experiment.data.dataset).classes),
         settings=experiment.model.settings,
     )
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return lay_out_channels_last(model)
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import json
+import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +19,8 @@ from sweeps.plan import Point, describe
 Report = Callable[[str, int, int], None]
 STAGES = {"train": "training, step", "evaluate": "evaluating, batch", "time": "timing"}
 LINE_SECONDS = 10.0
+# Of a terminal's table, which is narrow.
+HEADINGS = {"frames": "T", "gmacs": "GMACs", "gmacs_dense": "dense", "parameters": "M params"}
 
 
 @contextlib.contextmanager
@@ -54,6 +60,36 @@ def _lines(console: Console) -> Report:
             console.print(f"{STAGES[stage]} {done} of {of}", highlight=False)
 
     return report
+
+
+def print_rows(values: list[dict[str, Any]], form: str) -> None:
+    """Profiles as a table on the terminal, or as md, csv or json, with every digit."""
+    if form == "json":
+        print(json.dumps(values, indent=1))
+        return
+    names = list(values[0])
+    if form == "csv":
+        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(values)
+        return
+    cells = [[_cell(value) for value in row.values()] for row in values]
+    if form == "md":
+        for line in (names, ["---"] * len(names), *cells):
+            print("| " + " | ".join(line) + " |")
+        return
+    table = Table(*(HEADINGS.get(name, name) for name in names), box=None, pad_edge=False)
+    for row in cells:
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print("GMACs: executed multiply-adds of a video in 1e9, which papers call GFLOPs.", highlight=False)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def print_plan(points: list[Point]) -> None:

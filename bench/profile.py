@@ -1,0 +1,154 @@
+"""What methods cost without data or training: parameters and multiply-adds by forms of numbers alone.
+
+Networks are built on torch's meta device, which knows shapes and no values, and counted there by FlopCounterMode in
+their "masked" and "dense" executions; what "skipped" computes at a kept ratio follows from the cost of a unit, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from typing import Any
+
+import torch
+
+from bench.errors import UserError, unknown
+from bench.experiment import parsed
+from bench.macs import cost_model
+from bench.methods import build_model, find_method
+from bench.settings import MethodSettings
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One network at one size and ratio.
+
+    Attributes:
+        ratio: share kept of what can be left out; None where nothing can.
+        gmacs: executed multiply-adds of a video, in 1e9, as "skipped" computes them.
+        gmacs_dense: of the execution that ignores decisions.
+        policy: the part of `gmacs` spent on deciding.
+        parameters: number of weights, in 1e6.
+    """
+
+    method: str
+    backbone: str
+    settings: str
+    frames: int
+    size: int
+    ratio: float | None
+    gmacs: float
+    gmacs_dense: float
+    policy: float
+    parameters: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def profile_all(
+    methods: Sequence[str],
+    *,
+    frames: Sequence[int],
+    sizes: Sequence[int],
+    ratios: Sequence[float],
+    backbone: str,
+    classes: int,
+    assignments: dict[str, str],
+) -> list[Profile]:
+    """Every method at every number of frames, size and ratio.
+
+    Args:
+        assignments: settings by name, each for the methods that have it.
+
+    Raises:
+        UserError: as profile, for a ratio outside [0, 1], and for a setting that none of the methods has.
+    """
+    for ratio in ratios:
+        if not 0 <= ratio <= 1:
+            raise UserError(f"--ratio is {ratio:g}; expected a number from 0 to 1.")
+    known = {name for method in methods for name in _names(method)}
+    for name in assignments:
+        if name not in known:
+            raise unknown("setting", name, known, "--set")
+    rows = []
+    for method, count, size in product(methods, frames, sizes):
+        settings = _settings(method, assignments)
+        rows += profile(
+            method,
+            backbone=backbone,
+            frames=count,
+            size=size,
+            ratios=tuple(ratios),
+            classes=classes,
+            settings=settings,
+        )
+    return rows
+
+
+def _names(method: str) -> list[str]:
+    return [field.name for field in fields(find_method(method).settings)]
+
+
+def _settings(method: str, assignments: dict[str, str]) -> MethodSettings:
+    """A method's settings with those of the assignments that it has."""
+    kind = find_method(method).settings
+    defaults = asdict(kind())
+    own = {
+        name: parsed(f"--set {name}", text, defaults[name]) for name, text in assignments.items() if name in defaults
+    }
+    return kind(**own)
+
+
+@torch.no_grad()
+def profile(
+    method: str,
+    *,
+    backbone: str,
+    frames: int,
+    size: int,
+    ratios: tuple[float, ...],
+    classes: int,
+    settings: MethodSettings,
+) -> list[Profile]:
+    """Cost one network at several ratios; a single row where it leaves nothing out by ratio.
+
+    Raises:
+        UserError: for settings that clips of this size do not suit, or a network that cannot be built.
+    """
+    entry = find_method(method)
+    if backbone not in entry.backbones:
+        raise unknown("backbone", backbone, entry.backbones, f"method {method}")
+    if size % entry.side_multiple:
+        raise UserError(f"--size is {size}; {method} needs a multiple of {entry.side_multiple} pixels.")
+    settings.check_clips(frames, size)
+    try:
+        with torch.device("meta"):
+            model = build_model(method, backbone=backbone, frames=frames, classes=classes, settings=settings).eval()
+            clips = torch.empty(1, frames, 3, size, size)
+        cost = cost_model(model, clips)
+    except ValueError as error:
+        raise UserError(f"{method} on {backbone} at {frames} frames of {size} pixels: {error}") from error
+    parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    changed = {k: v for k, v in asdict(settings).items() if v != asdict(entry.settings())[k]}
+    rows = []
+    for ratio in ratios:
+        units = model.expected_units(size, size, ratio)
+        macs = cost.static + sum(cost_ * count for cost_, count in zip(cost.per_unit, units, strict=True))
+        follows = bool(units) and units != model.expected_units(size, size, ratio / 2)
+        rows.append(
+            Profile(
+                method=method,
+                backbone=backbone,
+                settings=" ".join(f"{name}={value}" for name, value in changed.items()),
+                frames=frames,
+                size=size,
+                ratio=ratio if follows else None,
+                gmacs=macs / 1e9,
+                gmacs_dense=cost.dense / 1e9,
+                policy=cost.policy / 1e9,
+                parameters=parameters,
+            )
+        )
+    return rows if rows[0].ratio is not None else rows[:1]
