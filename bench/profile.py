@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from afnet.contract import Answers
 from bench.errors import UserError, unknown
 from bench.experiment import parsed
 from bench.macs import cost_model
@@ -127,16 +128,18 @@ def profile(
         with torch.device("meta"):
             model = build_model(method, backbone=backbone, frames=frames, classes=classes, settings=settings).eval()
             clips = torch.empty(1, frames, 3, size, size)
+            if model.wants_answers:
+                model.answers = Answers(torch.empty(1, frames, dtype=torch.bool), torch.empty(1, frames, 4))
         cost = cost_model(model, clips)
     except ValueError as error:
         raise UserError(f"{method} on {backbone} at {frames} frames of {size} pixels: {error}") from error
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     changed = {k: v for k, v in asdict(settings).items() if v != asdict(entry.settings())[k]}
+    follows = model.expected_units(size, size, 1.0) != model.expected_units(size, size, 0.5)
     rows = []
-    for ratio in ratios:
+    for ratio in ratios if follows else (1.0,):
         units = model.expected_units(size, size, ratio)
         macs = cost.static + sum(cost_ * count for cost_, count in zip(cost.per_unit, units, strict=True))
-        follows = bool(units) and units != model.expected_units(size, size, ratio / 2)
         rows.append(
             Profile(
                 method=method,
@@ -151,4 +154,4 @@ def profile(
                 parameters=parameters,
             )
         )
-    return rows if rows[0].ratio is not None else rows[:1]
+    return rows
