@@ -70,6 +70,10 @@ class ARNet(VideoModel):
         names = (backbone, *smaller)
         if len(sizes) != len(names) or list(sizes) != sorted(set(sizes), reverse=True):
             raise ValueError(f"sizes are {sizes}; expected {len(names)}, one a network, the largest first")
+        if glance_size in sizes:
+            raise ValueError(
+                f"glance_size is {glance_size}, as one of sizes {sizes}; expected another, to be told apart"
+            )
         self.sizes, self.glance_size = sizes, glance_size
         networks = [Recogniser(name, frames=0, classes=classes, dropout=dropout) for name in names]
         self.networks = nn.ModuleList(networks)

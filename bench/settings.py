@@ -234,7 +234,7 @@ class ARNet(MethodSettings):
     """Settings of AR-Net."""
 
     smaller: str = choice("resnet34+resnet18", "networks of the smaller resolutions", *PAIRS)
-    sizes: str = choice("224+168+112", "pixels, sides of the resolutions", "224+168+112", "64+48+32")
+    sizes: str = choice("224+168+112", "pixels, sides of the resolutions", "224+168+112", "64+48+40", "96+72+48")
     glance: str = choice("mobilenetv2", "backbone of the glance", *BACKBONES)
     glance_size: int = number(84, "pixels, side of what the glance sees", at_least=32)
     hidden: int = number(512, "width of the LSTM", at_least=1)
