@@ -100,12 +100,11 @@ class ARNet(VideoModel):
         glanced = self.glance.backbone(resized(frames, self.glance_size))  # (N*T, C)
         own = self.glance.classifier(self.glance.dropout(glanced))  # (N*T, K)
         choices = self._decide(glanced.unflatten(0, (len(clips), -1)))  # (N, T, options), one-hot
-        if self.forced.resolutions is not None:
+        if self.execution == "dense" and not self.training:
+            largest = torch.zeros_like(choices[..., 0], dtype=torch.int64)
+            choices = functional.one_hot(largest, choices.shape[2]).to(choices)
+        elif self.forced.resolutions is not None:
             choices = self._forced_choices(choices)
-        elif self.execution == "dense" and not self.training:
-            choices = functional.one_hot(torch.zeros_like(choices[..., 0], dtype=torch.int64), choices.shape[2]).to(
-                choices
-            )
         used = choices[..., : len(self.sizes) + 1]  # (N, T, resolutions and the glance)
         logits = self._predictions(frames, own, used.flatten(0, 1)).unflatten(0, (len(clips), -1))
         counted = used.sum(dim=2, keepdim=True)

@@ -63,8 +63,9 @@ def make(name: str, **changes: Any) -> VideoModel:
         elif isinstance(part, (nn.Linear, nn.Conv3d)):
             nn.init.normal_(part.weight, std=2.0 / part.weight[0].numel() ** 0.5)
     if isinstance(model, ARNet):  # else one of the seven choices has it all
+        model.lstm.weight_ih.data.mul_(20)
         model.score.weight.data.mul_(20)
-        model.score.bias.data[-3:] = -50
+        model.score.bias.data = torch.tensor([0.0, 10, 0, -10, -50, -50, -50])
     return model.eval()
 
 
