@@ -111,7 +111,8 @@ class ARNet(VideoModel):
         mean = (logits * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
         pixels = used.new_tensor([*self.sizes, self.glance_size])
         resolutions = (used.detach() @ pixels).round().long()
-        return Output(mean, Selection(resolutions=resolutions), {"choices": choices, "glanced": own})
+        seen = (resolutions > 0)[None]
+        return Output(mean, Selection(frames=seen, resolutions=resolutions), {"choices": choices, "glanced": own})
 
     def _decide(self, glanced: Tensor) -> Tensor:
         """(N, T, C) -> (N, T, options) one-hot; all zeros inside a skip."""

@@ -71,7 +71,7 @@ class FrameExit(VideoModel):
         return torch.relu(self.norm(self.expand(self.backbone(frames))))
 
     def forward(self, clips: Tensor) -> Output:
-        """clips (N, T, 3, H, W) -> logits (N, K), selection.exit_step (N,) in 1..T."""
+        """clips (N, T, 3, H, W) -> logits (N, K), selection.exit_step (N,) in 1..T and frames (1, N, T)."""
         self.check_clips(clips, smallest=32)
         if self.execution == "skipped" and not self.training:
             return self._one_by_one(clips)
@@ -83,7 +83,14 @@ class FrameExit(VideoModel):
             return Output(logits[:, -1], extras={"steps": logits, "gates": opened})
         last = torch.full((len(clips),), self.frames, device=clips.device)
         steps = last if self.execution == "dense" else self._exit_step(opened)
-        return Output(logits[torch.arange(len(clips), device=clips.device), steps - 1], Selection(exit_step=steps))
+        return Output(logits[torch.arange(len(clips), device=clips.device), steps - 1], self._selection(steps))
+
+    def _selection(self, steps: Tensor) -> Selection:
+        """Of videos that answer after (N,) steps."""
+        order = torch.tensor(self.order, device=steps.device)
+        looked = torch.arange(self.frames, device=steps.device) < steps[:, None]  # (N, T) in the order of looking
+        frames = torch.zeros_like(looked).scatter_(1, order.expand_as(looked), looked)
+        return Selection(frames=frames[None], exit_step=steps)
 
     def _opened(self, running: Tensor) -> Tensor:
         """(N, T, width) maxima -> (N, T - 1) logits of the gates."""
@@ -114,7 +121,7 @@ class FrameExit(VideoModel):
                 active, best = active[~done], best[~done]
             if not len(active):
                 break
-        return Output(logits, Selection(exit_step=steps))
+        return Output(logits, self._selection(steps))
 
     def _done(self, step: int, best: Tensor, before: Tensor, active: Tensor) -> Tensor:
         """(n,) bool, which of the active videos answer after this step."""

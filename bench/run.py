@@ -38,6 +38,8 @@ from bench.throughput import time_executions
 from bench.training import Clock, Report, set_up_torch, train
 
 PREVIEW_CLIPS = 6
+# Share of videos with the same decision from which a learned policy counts as none.
+COLLAPSED = 0.99
 
 
 # Seconds between two heartbeats of one stage: each is flushed to disk.
@@ -120,12 +122,14 @@ def _measure(
     write_samples(point / "samples.parquet", samples)
     preview = first_clips(experiment, PREVIEW_CLIPS)
     write_preview(point / "clips.jpg", preview)
+    metrics = compute_metrics(samples)
     return {
         "schema": SCHEMA,
         "training_id": experiment.training_id,
         "experiment_id": experiment.experiment_id,
         "experiment": experiment.to_dict(),
-        "metrics": compute_metrics(samples),
+        "metrics": metrics,
+        "warnings": _warnings(experiment, metrics),
         "macs": {**cost.to_dict(), "views": 1},
         "timing": timing,
         "stages": {
@@ -139,6 +143,16 @@ def _measure(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "preview": {"file": "clips.jpg", "videos": preview.videos.tolist()},
     }
+
+
+def _warnings(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
+    """What a reader of the metrics should know: a learned policy that decides the same for every video."""
+    decides = getattr(experiment.model.settings, "navigation", "learned") == "learned"
+    share = metrics.get("commonest_decision", 0.0)
+    everything = metrics.get("kept_ratio") == 1.0  # nothing left out is no decision
+    if not find_method(experiment.model.method).learns or not decides or everything or share < COLLAPSED:
+        return []
+    return [f"The policy collapsed: {share:.1%} of the videos got one and the same decision."]
 
 
 def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:

@@ -24,12 +24,19 @@ BACKBONES = (
 # Of AR-Net's smaller resolutions.
 PAIRS = ("resnet34+resnet18", "tiny+tiny", "tiny+tiny-glance", "tiny-glance+tiny-glance")
 
+# How much a method computes: what tells its points apart, beside their frames.
+KNOBS = ("ratio", "keep", "patch")
+
 
 @dataclass(frozen=True)
 class MethodSettings(Checked):
     """What every method's settings have."""
 
     path = "model.settings"
+
+    def knobs(self) -> dict[str, float]:
+        """Those of KNOBS that it has."""
+        return {name: getattr(self, name) for name in KNOBS if hasattr(self, name)}
 
     def check_clips(self, frames: int, size: int) -> None:
         """UserError unless clips of this many frames of this many pixels a side suit the settings."""

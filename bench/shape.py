@@ -31,6 +31,7 @@ QUARTILES = Kind(
 )
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str))
+TEXTS = Kind("a list of text", lambda value: isinstance(value, list) and all(map(TEXT.holds, value)))
 TEXT_OR_NULL = Kind("text or null", lambda value: value is None or isinstance(value, str))
 SWITCH_OR_NULL = Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
 
@@ -55,6 +56,7 @@ RESULT: Shape = {
         "region_recall_by_position?": SHARE,
         "commonest_decision?": SHARE,
     },
+    "warnings": TEXTS,
     "macs": {"dense": POSITIVE},
     "timing": {"macs_per_video": POSITIVE, "scenarios": {"offline": EXECUTIONS, "single_stream": EXECUTIONS}},
     "stages": {},

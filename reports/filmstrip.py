@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from bench.errors import UserError
 from bench.record import Result
-from bench.samples import read_samples
+from bench.samples import Samples, read_samples
 
 TILE = 64  # pixels a side of a frame in the picture
 BAR = 9  # pixels a block's row of marks
@@ -36,7 +36,7 @@ class Filmstrip:
 def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
     """Frames of the first clips, an orange frame where informative, and a row of marks per block below.
 
-    Where blocks compute cells, each cell is veiled by the share of those blocks that skipped it.
+    Where blocks compute cells, each cell is veiled by the share of those blocks that skipped it; crops are outlined.
 
     None where the method decides nothing about frames.
 
@@ -44,33 +44,50 @@ def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
         UserError: when the record's samples or its sheet of clips are missing or damaged.
     """
     samples = read_samples(result.path.with_name("samples.parquet"))
-    if samples.kept is None:
+    if samples.kept is None and samples.crops is None:
         return None
-    tiles = _tiles(result, samples.times.shape[1])[: min(clips, len(samples.video))]
-    blocks, frames = samples.kept.shape[1:]
+    frames = samples.times.shape[1]
+    tiles = _tiles(result, frames)[: min(clips, len(samples.video))]
+    blocks = 0 if samples.kept is None else samples.kept.shape[1]
     row = TILE + 4 + blocks * BAR + GAP
     canvas = Image.new("RGB", (frames * (TILE + 2), len(tiles) * row), "white")
     for clip, pictures in enumerate(tiles):
         if samples.cells is not None:
-            pictures = [
-                _veiled(picture, computed)
-                for picture, computed in zip(pictures, samples.cells[clip].mean(axis=0), strict=True)
-            ]
-        _draw_clip(canvas, clip * row, pictures, samples.kept[clip], samples.informative[clip])
+            shares = samples.cells[clip].mean(axis=0)
+            pictures = [_veiled(picture, computed) for picture, computed in zip(pictures, shares, strict=True)]
+        if samples.crops is not None:
+            pictures = [_outlined(picture, box) for picture, box in zip(pictures, samples.crops[clip], strict=True)]
+        kept = np.zeros((0, frames), np.bool_) if samples.kept is None else samples.kept[clip]
+        _draw_clip(canvas, clip * row, pictures, kept, samples.informative[clip])
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG", optimize=True)
-    kept = samples.kept[: len(tiles)].mean()
-    veil = (
-        ""
-        if samples.cells is None
-        else f" The paler a part of a picture, the more of the {samples.cells.shape[1]} blocks with cells skipped it."
-    )
-    return Filmstrip(
-        buffer.getvalue(),
-        f"{len(tiles)} validation clips of {frames} frames. Framed in orange: informative. Below each frame, one "
-        f"mark for each of the {blocks} focal blocks in network order: blue where the block computed the frame, grey "
-        f"where it skipped it. Kept in these clips: {kept:.0%} of the (block, frame) pairs.{veil}",
-    )
+    return Filmstrip(buffer.getvalue(), _description(samples, len(tiles), frames))
+
+
+def _description(samples: Samples, clips: int, frames: int) -> str:
+    """What the picture shows, for those who read it and those who cannot see it."""
+    parts = [f"{clips} validation clips of {frames} frames. Framed in orange: informative."]
+    if samples.kept is not None:
+        blocks = samples.kept.shape[1]
+        marks = "a mark" if blocks == 1 else f"one mark for each of the {blocks} focal blocks in network order"
+        parts.append(
+            f"Below each frame, {marks}: blue where it was computed, grey where it was skipped. Kept in these clips: "
+            f"{samples.kept[:clips].mean():.0%}."
+        )
+    if samples.cells is not None:
+        count = samples.cells.shape[1]
+        parts.append(f"The paler a part of a picture, the more of the {count} blocks with cells skipped it.")
+    if samples.crops is not None:
+        parts.append("Outlined in blue: what the network saw.")
+    return " ".join(parts)
+
+
+def _outlined(picture: Image.Image, box: NDArray[np.float32]) -> Image.Image:
+    """The picture with a crop, in shares of its sides, in blue; as it is where the crop is nothing."""
+    if box.any():
+        left, top, right, bottom = (TILE * box).round().tolist()
+        ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=KEPT, width=2)
+    return picture
 
 
 def _veiled(picture: Image.Image, computed: NDArray[np.float64]) -> Image.Image:

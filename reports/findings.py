@@ -7,7 +7,7 @@ import pandas as pd
 
 def findings(table: pd.DataFrame) -> list[str]:
     """Sentences for the top of a report, in a fixed order."""
-    sentences = (_motion, _frames, _ratio, _selection, _cells, _saving, _withheld)
+    sentences = (_motion, _frames, _ratio, _selection, _cells, _saving, _warnings, _withheld)
     return [text for text in (sentence(table) for sentence in sentences) if text]
 
 
@@ -91,6 +91,11 @@ def _saving(table: pd.DataFrame) -> str:
     caveat = f" {none} of these {len(rows)} cannot be told from no saving." if none else ""
     caveat += f" {noisy} of the timings are marked noisy." if noisy else ""
     return f"Saving realised, time saved per multiply-add saved (1 is perfect), with 95% intervals: {parts}.{caveat}"
+
+
+def _warnings(table: pd.DataFrame) -> str:
+    rows = table[table["warnings"] != ""]
+    return "" if rows.empty else f"Warnings: {_each(rows, '{method} {point}: {warnings}')}"
 
 
 def _withheld(table: pd.DataFrame) -> str:

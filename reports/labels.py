@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.experiment import POINT_PARTS, Experiment
 from bench.methods import find_method
+from bench.settings import KNOBS
 
 # Told by a title, a point's label or a column of the table.
 TOLD = (
@@ -14,7 +15,7 @@ TOLD = (
     "model.method",
     "model.frames",
     "evaluation.frames",
-    "model.settings.ratio",
+    *(f"model.settings.{name}" for name in KNOBS),
     "model.settings.shift",
 )
 
@@ -29,7 +30,7 @@ def method_labels(experiments: list[Experiment]) -> list[str]:
     """A name for each experiment's method: its title, then each field whose value is not that of all the others.
 
     A setting of the method is compared within the method, any other field within the data set. Two of these
-    experiments of one label, number of frames and ratio are the same experiment.
+    experiments of one label, number of frames and values of KNOBS are the same experiment.
     """
     fields = [_flat(experiment) for experiment in experiments]
     values: dict[tuple[str, ...], set[Any]] = defaultdict(set)
@@ -46,15 +47,13 @@ def method_labels(experiments: list[Experiment]) -> list[str]:
 def _with_trained_frames(labels: list[str], experiments: list[Experiment]) -> list[str]:
     """Say how many frames a point was trained at where another one differs from it in nothing else."""
     trained: dict[tuple[Any, ...], set[int]] = defaultdict(set)
-    keys = [
-        (label, experiment.evaluation.frames, getattr(experiment.model.settings, "ratio", None))
-        for label, experiment in zip(labels, experiments, strict=True)
-    ]
+    knobs = [tuple(experiment.model.settings.knobs().items()) for experiment in experiments]
+    keys = [(label, e.evaluation.frames, of) for label, e, of in zip(labels, experiments, knobs, strict=True)]
     for key, experiment in zip(keys, experiments, strict=True):
         trained[key].add(experiment.model.frames)
     return [
-        f"{key[0]}, trained at {experiment.model.frames} frames" if len(trained[key]) > 1 else key[0]
-        for key, experiment in zip(keys, experiments, strict=True)
+        f"{label}, trained at {experiment.model.frames} frames" if len(trained[key]) > 1 else label
+        for label, key, experiment in zip(labels, keys, experiments, strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from bench.errors import UserError, unknown
 from bench.metrics import METRICS
 from bench.record import Result, read_result, result_files
+from bench.settings import KNOBS
 from reports.filmstrip import Filmstrip, draw_filmstrip
 from reports.labels import method_labels, title
 
@@ -80,13 +81,15 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
 
 def _order(pair: tuple[dict[str, Any], Result]) -> tuple[Any, ...]:
     row = pair[0]
-    return (row["dataset"], row["method"], row["frames"], -(row["ratio"] or 0), row["experiment_id"])
+    return (row["dataset"], row["method"], row["frames"], -(row["ratio"] or 0), row["point"], row["experiment_id"])
 
 
 def point_label(row: dict[str, Any]) -> str:
-    """A point beside others of its method: "8f", "8f r.50"."""
+    """A point beside others of its method: "8f", "8f r.50", "2/16f", "16f 32px"."""
     ratio = "" if row["ratio"] is None else f" r{row['ratio']:.2f}".replace("r0.", "r.").replace("r1.00", "r1")
-    return f"{row['frames']}f{ratio}"
+    keep = "" if row["keep"] is None else f"{row['keep']}/"
+    patch = "" if row["patch"] is None else f" {row['patch']}px"
+    return f"{keep}{row['frames']}f{ratio}{patch}"
 
 
 def _row(result: Result, label: str) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "backbone": experiment.model.backbone,
         "frames": experiment.evaluation.frames,
         "trained_frames": experiment.model.frames,
-        "ratio": getattr(experiment.model.settings, "ratio", None),
+        **{name: getattr(experiment.model.settings, name, None) for name in KNOBS},
         "seed": experiment.training.seed,
         "execution": experiment.evaluation.execution,
         "videos": videos,
@@ -112,7 +115,9 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "recall": metrics.get("recall"),
         "recall_by_position": metrics.get("recall_by_position"),
         "precision": metrics.get("precision"),
+        "frames_looked_at": metrics.get("frames_looked_at"),
         **{name: metrics.get(name) for name in METRICS if name == "cell_ratio" or name.startswith("region_recall")},
+        "warnings": " ".join(result.values["warnings"]),
         "training_id": result.values["training_id"],
         "experiment_id": result.values["experiment_id"],
     }

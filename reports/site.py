@@ -95,10 +95,9 @@ def _filmstrips(table: pd.DataFrame, filmstrips: dict[str, Filmstrip], folder: P
         strip = filmstrips.get(row["experiment_id"])
         if strip is None:
             continue
-        ratio = "" if pd.isna(row["ratio"]) else f", target ratio {row['ratio']:g}"
         with replacing(folder / f"looked-at-{row['experiment_id']}.png") as file:
             file.write(strip.png)
-        name = f"{row['method']}, {row['frames']} frames{ratio}"
+        name = f"{row['method']} {row['point']}"
         shown.append({"name": name, "uri": strip.data_uri, "alt": strip.description})
     return shown
 

@@ -37,12 +37,10 @@ def _state(experiment: Experiment, runs: Path) -> State:
 
 
 def describe(experiment: Experiment) -> str:
-    """A point in a few words: method, frames, ratio, and what it shares a training with."""
+    """A point in a few words: method, frames, how much it computes, and what it shares a training with."""
     model = experiment.model
     words = [find_method(model.method).title, f"{experiment.evaluation.frames} frames"]
-    ratio = getattr(model.settings, "ratio", None)
-    if ratio is not None:
-        words.append(f"ratio {ratio:g}")
+    words += [f"{name} {value:g}" for name, value in model.settings.knobs().items()]
     if getattr(model.settings, "shift", True) is False:
         words.append("no shift")
     if experiment.evaluation.frames != model.frames:

@@ -14,6 +14,7 @@ from types import ModuleType
 from bench.errors import UserError, unknown
 from bench.experiment import Experiment
 from sweeps.recipes.demo import demo
+from sweeps.recipes.samplers import samplers
 
 Points = list[Experiment]
 
@@ -62,7 +63,7 @@ class Recipe:
         return points
 
 
-RECIPES: dict[str, Recipe] = {recipe.__name__: Recipe(recipe.__name__, recipe) for recipe in (demo,)}
+RECIPES: dict[str, Recipe] = {recipe.__name__: Recipe(recipe.__name__, recipe) for recipe in (demo, samplers)}
 
 
 def find_recipe(name: str) -> Recipe:

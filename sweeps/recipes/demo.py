@@ -53,10 +53,10 @@ def demo(tiny: bool) -> list[Experiment]:
     for frames, ratio, shift in AFNET_POINTS:
         model = Model("afnet", "tiny", frames, replace(AFNET, ratio=ratio, shift=shift))
         points.append(replace(BASE, model=model, evaluation=Evaluation()))
-    return [_shortened(point) for point in points] if tiny else points
+    return [shortened(point) for point in points] if tiny else points
 
 
-def _shortened(point: Experiment) -> Experiment:
+def shortened(point: Experiment) -> Experiment:
     """Two steps and a few videos: the whole way in seconds, with meaningless accuracies."""
     return replace(
         point, data=replace(point.data, train_clips=32, val_clips=32), timing=replace(point.timing, rounds=3)

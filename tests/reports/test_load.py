@@ -171,9 +171,20 @@ def test_the_interval_of_the_saving_is_that_of_the_median_over_rounds() -> None:
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("ratio", "label"), [(None, "8f"), (0.5, "8f r.50"), (0.25, "8f r.25"), (1.0, "8f r1")])
-def test_a_point_is_named_by_frames_and_ratio(ratio: float | None, label: str) -> None:
-    assert point_label({"frames": 8, "ratio": ratio}) == label
+@pytest.mark.parametrize(
+    ("knobs", "label"),
+    [
+        ({}, "8f"),
+        ({"ratio": 0.5}, "8f r.50"),
+        ({"ratio": 0.25}, "8f r.25"),
+        ({"ratio": 1.0}, "8f r1"),
+        ({"keep": 2}, "2/8f"),
+        ({"patch": 32}, "8f 32px"),
+        ({"keep": 2, "patch": 32}, "2/8f 32px"),
+    ],
+)
+def test_a_point_is_named_by_frames_and_how_much_it_computes(knobs: dict[str, float], label: str) -> None:
+    assert point_label({"frames": 8, "ratio": None, "keep": None, "patch": None, **knobs}) == label
 
 
 def test_a_network_without_shift_is_another_method(runs: Path, tmp_path: Path) -> None:

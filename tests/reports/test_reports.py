@@ -247,6 +247,7 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
         "kept_ratio": None,
         "saving_realised": None,
         "noisy": False,
+        "warnings": "",
     }
     columns |= {"frames": 8, "ratio": None, "gflops": 0.1, "point": "8f"}
     rows = [
