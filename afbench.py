@@ -6,11 +6,14 @@ import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.experiment import Timing
 
 MISTAKE = 2  # exit status of a user's mistake, as of an unknown flag
 INTERRUPTED = 130
@@ -118,6 +121,16 @@ class Profile:
         default_factory=list
     )
     """A setting of the methods that have it, for example keep=4 or patch=128; once for each."""
+    time: bool = False
+    """Time the networks too, of random weights: clips per second, latency, saving realised."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where they are timed."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of weights and clips when timed."""
+    batch: int = 2
+    """Clips a forward when timed."""
+    rounds: int = 7
+    """In which the executions take turns."""
     format: Literal["table", "md", "csv", "json"] = "table"
     """How the rows are printed."""
 
@@ -132,10 +145,20 @@ class Profile:
             backbone=self.backbone,
             classes=self.classes,
             assignments=_assignments(self.set, "keep=4"),
+            timing=self._timing(),
         )
         from sweeps.progress import print_rows
 
         print_rows([row.to_dict() for row in rows], self.format)
+
+    def _timing(self) -> Timing | None:
+        from bench.experiment import Timing
+        from bench.run import check_device
+
+        if not self.time:
+            return None
+        check_device(self.device, "--device")
+        return Timing(device=self.device, dtype=self.dtype, batch=self.batch, rounds=self.rounds)
 
 
 @dataclass(frozen=True)

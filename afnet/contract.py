@@ -198,6 +198,13 @@ class VideoModel(nn.Module):
         """
         return tuple(ratio * units for units in self.all_units(height, width))
 
+    def example_selection(self, videos: int, ratio: float) -> Selection:
+        """Decisions that keep this share of what can be left out, the same in every video; for timing without data.
+
+        As near as whole units allow. Nothing where the method keeps as much whatever it decides.
+        """
+        return Selection()
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         """(modules, N) int64 units that a selection computes of clips of this size."""
         assert selection.frames is not None

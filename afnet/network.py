@@ -269,6 +269,12 @@ class AFNet(VideoModel):
         maps = self.cell_maps(height, width)
         return tuple(self.frames * prod(maps.get(block, (1,))) for block in range(len(self.focal_blocks)))
 
+    def example_selection(self, videos: int, ratio: float) -> Selection:
+        """In every block and video, round(ratio * T) frames drawn at random, whole ones."""
+        order = torch.rand(len(self.focal_blocks), videos, self.frames, generator=torch.Generator().manual_seed(0))
+        frames = order.argsort(dim=2) < round(ratio * self.frames)
+        return Selection(frames.to(next(self.parameters()).device))
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         kept = super().kept_units(selection, height, width)
         if selection.cells is None:

@@ -175,6 +175,10 @@ class ARNet(VideoModel):
         """This share of the frames at the largest resolution, the others skipped."""
         return (ratio * self.frames, *(0.0 for _ in self.sizes[1:]))
 
+    def example_selection(self, videos: int, ratio: float) -> Selection:
+        kept = torch.arange(self.frames, device=self.score.weight.device) < round(ratio * self.frames)
+        return Selection(resolutions=(kept * self.sizes[0]).expand(videos, -1))
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         resolutions = selection.resolutions
         assert resolutions is not None

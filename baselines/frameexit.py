@@ -160,6 +160,10 @@ class FrameExit(VideoModel):
         steps = max(ratio * self.frames, 1.0)
         return (steps, steps, 1.0, min(steps, self.frames - 1))
 
+    def example_selection(self, videos: int, ratio: float) -> Selection:
+        step = max(round(ratio * self.frames), 1)
+        return Selection(exit_step=torch.full((videos,), step, device=self.expand.weight.device))
+
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         """Frames looked at, twice; one classifier; gates passed."""
         steps = selection.exit_step

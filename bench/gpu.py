@@ -100,13 +100,6 @@ def make(backbone: str, plan: Plan, kind: type[VideoModel] = AFNet, **settings: 
         return seasoned(model).to(plan.device)
 
 
-def selection(model: VideoModel, videos: int, ratio: float) -> Tensor:
-    """(blocks, N, T) bool: in every block and video, round(ratio * T) frames drawn at random."""
-    generator = torch.Generator().manual_seed(0)
-    order = torch.rand(len(model.unit_modules()), videos, model.frames, generator=generator).argsort(dim=2)
-    return (order < round(ratio * model.frames)).to(next(model.parameters()).device)
-
-
 def draw_clips(plan: Plan, videos: int, dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(2)
     clips = torch.randn(videos * plan.frames, 3, plan.side, plan.side, generator=generator)
@@ -162,10 +155,10 @@ def _logits(model: VideoModel, clips: Tensor, execution: Execution) -> Tensor:
 def _equal_pairs(model: AFNet, clips: Tensor) -> Pairs:
     """Names and logits of what must agree, of whole frames."""
     dense = _logits(model, clips, "dense")
-    model.forced = Selection(selection(model, 2, 1.0))
+    model.forced = model.example_selection(2, 1.0)
     yield "masked with all frames kept and dense", _logits(model, clips, "masked"), dense
     for ratio in (0.0, 0.5):
-        model.forced = Selection(selection(model, 2, ratio))
+        model.forced = model.example_selection(2, ratio)
         yield f"skipped and masked at {ratio}", _logits(model, clips, "skipped"), _logits(model, clips, "masked")
     expected = _logits(model, clips, "masked")
     yield "optimised, skipped, and masked at 0.5", _logits(optimize_for_inference(model), clips, "skipped"), expected
@@ -177,7 +170,8 @@ def _equal_pairs(model: AFNet, clips: Tensor) -> Pairs:
 
 def _equal_cells(model: AFNet, clips: Tensor) -> Pairs:
     """The same of cells."""
-    frames = selection(model, 2, 0.5)
+    frames = model.example_selection(2, 0.5).frames
+    assert frames is not None
     model.forced = Selection(frames, draw_cells(frames, 0.5))
     expected = _logits(model, clips, "masked")
     yield "cells skipped and masked", _logits(model, clips, "skipped"), expected
@@ -195,7 +189,7 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
     assert isinstance(model, AFNet)
     variants["dense"] = variant(model, clips, execution="dense")
     for ratio in RATIOS:
-        forced = Selection(selection(model, videos, ratio))
+        forced = model.example_selection(videos, ratio)
         variants[f"skipped {ratio}"] = variant(model, clips, execution="skipped", forced=forced)
         variants[f"masked {ratio}"] = variant(model, clips, execution="masked", forced=forced)
         budget = round(ratio * plan.frames)
@@ -233,7 +227,8 @@ def draw_cells(frames: Tensor, ratio: float) -> Tensor:
 def _cells(plan: Plan, backbone: str, clips: Tensor) -> tuple[dict[str, Variant], float]:
     """All frames kept, of each half of the cells in stages 1 and 2, with and without Triton; multiply-adds a video."""
     model = optimize_for_inference(make(backbone, plan, spatial=(1, 2))).to(plan.dtype)
-    frames = selection(model, len(clips), 1.0)
+    frames = model.example_selection(len(clips), 1.0).frames
+    assert frames is not None
     half = draw_cells(frames, 0.5)
     forward = variant(model, clips, execution="skipped", forced=Selection(frames, half))
 

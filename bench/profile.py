@@ -7,18 +7,21 @@ their "masked" and "dense" executions; what "skipped" computes at a kept ratio f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 import torch
 
-from afnet.contract import Answers
+from afnet.contract import Answers, Execution
+from afnet.inference import optimize_for_inference
 from bench.errors import UserError, unknown
-from bench.experiment import parsed
+from bench.experiment import Timing, parsed
 from bench.macs import cost_model
 from bench.methods import build_model, find_method
+from bench.savings import saving_realised
 from bench.settings import MethodSettings
+from bench.throughput import time_batches
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Profile:
         gmacs_dense: of the execution that ignores decisions.
         policy: the part of `gmacs` spent on deciding.
         parameters: number of weights, in 1e6.
+        clips_per_second: of "skipped", a batch at once; None where nothing was timed.
+        latency_ms: of one clip, median.
+        saving: time saved per multiply-add saved, against "dense" of the same weights; with a 95% interval.
     """
 
     method: str
@@ -43,9 +49,18 @@ class Profile:
     gmacs_dense: float
     policy: float
     parameters: float
+    clips_per_second: float | None = None
+    latency_ms: float | None = None
+    saving: float | None = None
+    saving_low: float | None = None
+    saving_high: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values; those of timing are left out where nothing was timed."""
+        return {name: v for name, v in asdict(self).items() if name not in TIMED or self.clips_per_second is not None}
+
+
+TIMED = ("clips_per_second", "latency_ms", "saving", "saving_low", "saving_high")
 
 
 def profile_all(
@@ -57,11 +72,13 @@ def profile_all(
     backbone: str,
     classes: int,
     assignments: dict[str, str],
+    timing: Timing | None = None,
 ) -> list[Profile]:
     """Every method at every number of frames, size and ratio.
 
     Args:
         assignments: settings by name, each for the methods that have it.
+        timing: how to time each row too.
 
     Raises:
         UserError: as profile, for a ratio outside [0, 1], and for a setting that none of the methods has.
@@ -84,6 +101,7 @@ def profile_all(
             ratios=tuple(ratios),
             classes=classes,
             settings=settings,
+            timing=timing,
         )
     return rows
 
@@ -112,6 +130,7 @@ def profile(
     ratios: tuple[float, ...],
     classes: int,
     settings: MethodSettings,
+    timing: Timing | None = None,
 ) -> list[Profile]:
     """Cost one network at several ratios; a single row where it leaves nothing out by ratio.
 
@@ -139,19 +158,46 @@ def profile(
     rows = []
     for ratio in ratios if follows else (1.0,):
         units = model.expected_units(size, size, ratio)
-        macs = cost.static + sum(cost_ * count for cost_, count in zip(cost.per_unit, units, strict=True))
-        rows.append(
-            Profile(
-                method=method,
-                backbone=backbone,
-                settings=" ".join(f"{name}={value}" for name, value in changed.items()),
-                frames=frames,
-                size=size,
-                ratio=ratio if follows else None,
-                gmacs=macs / 1e9,
-                gmacs_dense=cost.dense / 1e9,
-                policy=cost.policy / 1e9,
-                parameters=parameters,
-            )
+        macs = cost.static + sum(each * count for each, count in zip(cost.per_unit, units, strict=True))
+        row = Profile(
+            method=method,
+            backbone=backbone,
+            settings=" ".join(f"{name}={value}" for name, value in changed.items()),
+            frames=frames,
+            size=size,
+            ratio=ratio if follows else None,
+            gmacs=macs / 1e9,
+            gmacs_dense=cost.dense / 1e9,
+            policy=cost.policy / 1e9,
+            parameters=parameters,
         )
+        rows.append(row if timing is None else _timed(row, settings, classes, ratio, timing))
     return rows
+
+
+def _timed(row: Profile, settings: MethodSettings, classes: int, ratio: float, timing: Timing) -> Profile:
+    """The row with the times of its network, of random weights, at exactly this ratio in every clip."""
+    entry, device = find_method(row.method), torch.device(timing.device)
+    dtype = getattr(torch, timing.dtype)
+    torch.manual_seed(0)
+    model = build_model(row.method, backbone=row.backbone, frames=row.frames, classes=classes, settings=settings).eval()
+    model = (optimize_for_inference(model) if timing.optimised else model).to(device, dtype)
+    clips = torch.randn(timing.batch, row.frames, 3, row.size, row.size).to(device, dtype)
+    if model.wants_answers:
+        seen = torch.ones(timing.batch, row.frames, dtype=torch.bool, device=device)
+        model.answers = Answers(seen, torch.zeros(*seen.shape, 4, device=device, dtype=dtype))
+    executions: tuple[Execution, ...] = ("dense", "skipped") if entry.skips else ("dense",)
+    model.forced = model.example_selection(timing.batch, ratio)
+    offline = time_batches(model, [(clips, model.answers)], executions, timing.rounds)
+    model.forced = model.example_selection(1, ratio)
+    first = None if model.answers is None else Answers(model.answers.informative[:1], model.answers.regions[:1])
+    single = time_batches(model, [(clips[:1], first)], executions[-1:], timing.rounds)
+    saving = saving_realised(offline, row.gmacs_dense, row.gmacs)
+    return replace(
+        row,
+        clips_per_second=timing.batch / offline[executions[-1]]["median"],
+        latency_ms=single[executions[-1]]["median"] * 1e3,
+        saving=saving["saving_realised"],
+        saving_low=saving["saving_low"],
+        saving_high=saving["saving_high"],
+    )

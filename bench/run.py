@@ -96,12 +96,17 @@ def choose_device(experiment: Experiment) -> torch.device:
         UserError: when CUDA is asked for, here or for timing, and there is none.
     """
     wanted = experiment.runtime.device
-    if "cuda" in (wanted, experiment.timing.device) and not torch.cuda.is_available():
-        field = "runtime.device" if wanted == "cuda" else "timing.device"
-        raise UserError(f"{field} is 'cuda', but torch sees no CUDA device here. Use 'cpu', or run where there is one.")
+    check_device(wanted, "runtime.device")
+    check_device(experiment.timing.device, "timing.device")
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
+
+
+def check_device(device: str, field: str) -> None:
+    """UserError where CUDA is asked for and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"{field} is 'cuda', but torch sees no CUDA device here. Use 'cpu', or run where there is one.")
 
 
 def _measure(

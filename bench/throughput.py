@@ -40,8 +40,8 @@ def time_executions(model: VideoModel, clips: Tensor, timing: Timing, *, skips: 
     before = model.execution
     try:
         scenarios = {
-            "offline": _scenario(model, [(clips, model.answers)], executions, timing.rounds),
-            "single_stream": _scenario(model, _one_by_one(clips, model.answers), executions, timing.rounds),
+            "offline": time_batches(model, [(clips, model.answers)], executions, timing.rounds),
+            "single_stream": time_batches(model, _one_by_one(clips, model.answers), executions, timing.rounds),
         }
     finally:
         model.execution = before
@@ -61,9 +61,10 @@ def _one_by_one(clips: Tensor, answers: Answers | None) -> list[Input]:
     return [(clip, Answers(*key)) for clip, key in zip(clips.split(1), keys, strict=True)]
 
 
-def _scenario(
+def time_batches(
     model: VideoModel, batches: Sequence[Input], executions: Sequence[str], rounds: int
 ) -> dict[str, dict[str, Any]]:
+    """Raw seconds of each execution and their summary, taking turns; a batch a round, in turn."""
     seconds: dict[str, list[float]] = {execution: [] for execution in executions}
     size = len(batches[0][0])
     with torch.inference_mode():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -19,8 +20,16 @@ from sweeps.plan import Point, describe
 Report = Callable[[str, int, int], None]
 STAGES = {"train": "training, step", "evaluate": "evaluating, batch", "time": "timing"}
 LINE_SECONDS = 10.0
-# Of a terminal's table, which is narrow.
-HEADINGS = {"frames": "T", "gmacs": "GMACs", "gmacs_dense": "dense", "parameters": "M params"}
+# Of a profile: what describes a network, and the headings of a terminal's table, which is narrow.
+DESCRIBING = ("backbone", "settings", "frames", "size", "ratio")
+HEADINGS = {
+    "frames": "T",
+    "gmacs": "GMACs",
+    "gmacs_dense": "dense",
+    "parameters": "M",
+    "clips_per_second": "clips/s",
+    "latency_ms": "ms",
+}
 
 
 @contextlib.contextmanager
@@ -78,18 +87,42 @@ def print_rows(values: list[dict[str, Any]], form: str) -> None:
         for line in (names, ["---"] * len(names), *cells):
             print("| " + " | ".join(line) + " |")
         return
-    table = Table(*(HEADINGS.get(name, name) for name in names), box=None, pad_edge=False)
-    for row in cells:
-        table.add_row(*row)
+    _print_narrow(names, cells)
+
+
+def _print_narrow(names: list[str], cells: list[list[str]]) -> None:
+    """A terminal's table: what is the same in all rows is said once, above it."""
     console = Console()
+    columns = dict(zip(names, zip(*cells, strict=True), strict=True))
+    same = [name for name in DESCRIBING if len(set(columns[name])) == 1 and columns[name][0] != "-"]
+    if same:
+        console.print(", ".join(f"{name} {columns[name][0]}" for name in same), highlight=False)
+    kinds = list(dict.fromkeys(text for text in columns["settings"] if text != "-"))
+    if "settings" not in same:
+        columns["method"] = tuple(
+            method if text == "-" else f"{method} [{kinds.index(text) + 1}]"
+            for method, text in zip(columns["method"], columns["settings"], strict=True)
+        )
+    if "saving" in columns:
+        ends = zip(columns["saving"], columns["saving_low"], columns["saving_high"], strict=True)
+        columns["saving"] = tuple("-" if value == "-" else f"{value} [{low}, {high}]" for value, low, high in ends)
+    apart = (*same, "settings", "saving_low", "saving_high")
+    shown = [name for name in names if name not in apart and set(columns[name]) != {"-"}]
+    table = Table(*(HEADINGS.get(name, name) for name in shown), box=None, pad_edge=False, padding=(0, 1))
+    for row in zip(*(columns[name] for name in shown), strict=True):
+        table.add_row(*map(escape, row))
     console.print(table)
+    for number, text in enumerate(kinds if "settings" not in same else (), start=1):
+        console.print(f"[{number}] {text}", highlight=False, markup=False)
     console.print("GMACs: executed multiply-adds of a video in 1e9, which papers call GFLOPs.", highlight=False)
 
 
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if value == 0 or abs(value) >= 1e-3 else "<.001"
 
 
 def print_plan(points: list[Point]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from afnet import AFNet, optimize_for_inference
 from afnet.contract import Selection
 from afnet.cost import closed_form
-from bench.gpu import CPU, Variant, draw_cells, interleave, seasoned, selection, variant
+from bench.gpu import CPU, Variant, draw_cells, interleave, seasoned, variant
 from bench.macs import cost_model
 
 FRAMES, VIDEOS, CLASSES, RATIO = 8, 2, 174, 0.25
@@ -56,9 +56,9 @@ def in_turns(benchmark: Any, variants: dict[str, Variant], rounds: int = 15) -> 
 def test_skipped_and_optimised_against_masked_as_released(benchmark: Any) -> None:
     """The released code multiplies by zero, in contiguous eager mode; predicted floor: the convolutions alone."""
     model, x = network(), clips()
-    frames = selection(model, VIDEOS, RATIO)
-    masked = variant(model, x, execution="masked", forced=Selection(frames))
-    skipped = variant(optimize_for_inference(model), x, execution="skipped", forced=Selection(frames))
+    frames = model.example_selection(VIDEOS, RATIO)
+    masked = variant(model, x, execution="masked", forced=frames)
+    skipped = variant(optimize_for_inference(model), x, execution="skipped", forced=frames)
     torch.testing.assert_close(skipped(), masked(), atol=1e-3, rtol=1e-3)
     samples = in_turns(benchmark, {"masked": masked, "skipped": skipped})
     benchmark.extra_info["speedup"] = float(np.median(samples["masked"] / samples["skipped"]))
@@ -69,10 +69,10 @@ def test_saving_realised(benchmark: Any, optimised: bool) -> None:
     """(time dense / time skipped - 1) / (MACs dense / MACs skipped - 1), in one layout."""
     model, x = network(), clips()
     model = optimize_for_inference(model) if optimised else model
-    frames = selection(model, VIDEOS, RATIO)
+    frames = model.example_selection(VIDEOS, RATIO)
     samples = in_turns(
         benchmark,
-        {name: variant(model, x, execution=name, forced=Selection(frames)) for name in ("dense", "skipped")},
+        {name: variant(model, x, execution=name, forced=frames) for name in ("dense", "skipped")},
     )
     cost = closed_form("resnet50", frames=FRAMES, classes=CLASSES)
     saved = cost.total(1) / cost.total(RATIO) - 1
@@ -86,7 +86,8 @@ def test_half_of_the_cells_of_stages_1_and_2_against_whole_frames(benchmark: Any
     whole, cells, x = network(), network(spatial=(1, 2)), clips()
     if optimised:
         whole, cells = optimize_for_inference(whole), optimize_for_inference(cells)
-    frames = selection(whole, VIDEOS, 1.0)
+    frames = whole.example_selection(VIDEOS, 1.0).frames
+    assert frames is not None
     half = draw_cells(frames, 0.5)
     samples = in_turns(
         benchmark,

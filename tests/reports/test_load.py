@@ -14,7 +14,8 @@ import pytest
 
 from bench.experiment import Evaluation, Experiment, from_dict
 from bench.record import read_result, result_files, training_folder
-from reports.load import Records, load_records, point_label, saving_realised, wilson
+from bench.savings import saving_realised
+from reports.load import Records, load_records, point_label, wilson
 
 Edit = Callable[[dict[str, Any]], None]
 

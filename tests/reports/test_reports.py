@@ -23,9 +23,10 @@ from bench.experiment import from_dict
 from bench.metrics import METRICS
 from bench.record import result_files
 from bench.samples import read_samples
+from bench.savings import saving_realised
 from reports.figures import pareto
 from reports.findings import findings
-from reports.load import load_records, saving_realised
+from reports.load import load_records
 from reports.site import write_site
 from reports.tables import COLUMNS, as_html, as_markdown, as_tex, cells
 

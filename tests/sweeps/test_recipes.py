@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import UserError
 from sweeps.plan import describe, plan
-from sweeps.recipes import find_recipe
+from sweeps.recipes import RECIPES, find_recipe
 from tests.conftest import small
 
 
@@ -25,8 +25,18 @@ def test_the_demo_has_the_points_it_promises(tiny: bool) -> None:
     assert len(points) >= 9
 
 
-def test_tiny_and_full_points_never_share_a_record() -> None:
-    ids = [{point.training_id for point in find_recipe("demo").points(tiny)} for tiny in (False, True)]
+def test_the_samplers_are_all_there_with_their_controls_at_matched_multiply_adds() -> None:
+    """Within a fifth of each other, but for the dearer points of controls."""
+    points = find_recipe("samplers").points(False)
+    methods = {point.model.method for point in points}
+    assert {"uniform", "random", "centre-crop", "random-crop", "oracle-frames", "oracle-crop"} <= methods
+    assert {"scsampler", "ocsampler", "adafocus", "adafocus-v2"} <= methods
+    assert len({(point.data, point.training, point.model.frames) for point in points}) == 1, "one recipe for all"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_tiny_and_full_points_never_share_a_record(recipe: str) -> None:
+    ids = [{point.training_id for point in find_recipe(recipe).points(tiny)} for tiny in (False, True)]
     assert not ids[0] & ids[1]
 
 
