@@ -51,7 +51,7 @@ class Demo:
 class Run:
     """Run one experiment here: train, evaluate, count multiply-adds, time, write the record.
 
-    Starts from the demo's settings for the method; --frames, --ratio, --seed and --set change any of them.
+    Starts from what the recipes demo and samplers have for it; --frames, --ratio, --seed and --set change any of it.
     """
 
     method: tyro.conf.Positional[str]
@@ -73,7 +73,7 @@ class Run:
 
     def __call__(self) -> None:
         from bench.experiment import override
-        from sweeps.recipes.demo import starting_point
+        from sweeps.recipes.start import starting_point
 
         short = {
             "model.frames": self.frames,

@@ -25,8 +25,6 @@ class CropSampler(VideoModel):
         dropout: before the classifier.
     """
 
-    any_frames = False
-
     def __init__(
         self, *, backbone: str, frames: int, classes: int, patch: int, shift: bool = True, dropout: float = 0.5
     ) -> None:

@@ -127,7 +127,7 @@ def test_a_run_prints_its_result_and_leaves_its_record(tmp_path: Path) -> None:
 RECIPE = """
 from dataclasses import replace
 from bench.experiment import Data, Evaluation, Model, Runtime, Timing, Training
-from sweeps.recipes.demo import starting_point
+from sweeps.recipes.start import starting_point
 
 def recipe(tiny):
     return [

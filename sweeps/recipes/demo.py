@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.experiment import Data, Evaluation, Experiment, Model, Training
-from bench.methods import find_method
 from bench.settings import AFNet, FrameAverage, MethodSettings
 
 # One recipe for every method: from scratch, one pass over clips that are generated as they are needed.
@@ -37,9 +36,8 @@ AFNET_POINTS = ((8, 1.0, True), (8, 0.5, True), (8, 0.25, True), (16, 0.5, True)
 
 
 def starting_point(method: str) -> Experiment:
-    """The demo's experiment for a method, to start from; a method that is not in the demo gets its own defaults."""
-    settings = SETTINGS.get(method) or find_method(method).settings()
-    return replace(BASE, model=Model(method, "tiny", 8, settings), evaluation=Evaluation())
+    """The demo's experiment for one of its methods, to start from."""
+    return replace(BASE, model=Model(method, "tiny", 8, SETTINGS[method]), evaluation=Evaluation())
 
 
 def demo(tiny: bool) -> list[Experiment]:
