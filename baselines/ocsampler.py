@@ -14,7 +14,7 @@ shift channels among the k frames and goes on learning with the policy where `jo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,9 @@ class OCSampler(FrameSampler):
         explore: share of the run in which the recogniser learns on segment-wise frames and the policy not at all.
         joint: whether the recogniser learns on the policy's frames afterwards.
         entropy: weight of the bonus for undecided policies.
+        reward: "frames" as published; "label", the gain in the label's probability after the mean over frames. Where
+            frames with something in them are often taken for a wrong class, as early in a training from scratch, the
+            published reward prefers frames without anything, on which no class is likely.
         others: of FrameSampler.
     """
 
@@ -45,6 +48,7 @@ class OCSampler(FrameSampler):
         explore: float = 0.5,
         joint: bool = False,
         entropy: float = 0.1,
+        reward: Literal["frames", "label"] = "frames",
         **others: Any,
     ) -> None:
         super().__init__(**others)
@@ -53,6 +57,7 @@ class OCSampler(FrameSampler):
         self.policy = nn.Linear(self.glance.features, 1)
         nn.init.zeros_(self.policy.weight)
         self.explore, self.joint, self.entropy = explore, joint, entropy
+        self.reward = {"frames": reward_of_frames, "label": reward_of_label}[reward]
         self.exploring = False
 
     def choose(self, clips: Tensor) -> Choice:
@@ -82,7 +87,7 @@ class OCSampler(FrameSampler):
         loss = functional.cross_entropy(extras["glance_logits"], labels)
         if "base_logits" not in extras:
             return loss + super().loss(output, labels, progress)
-        gain = reward(extras["frame_logits"], labels) - reward(extras["base_logits"], labels)
+        gain = self.reward(extras["frame_logits"], labels) - self.reward(extras["base_logits"], labels)
         scores = extras["scores"].log_softmax(dim=1)
         entropy = -(scores.exp() * scores).sum(dim=1)
         loss = loss - (gain * extras["log_probability"] + self.entropy * entropy).mean()
@@ -112,9 +117,15 @@ def draw_in_order(scores: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def reward(frame_logits: Tensor, labels: Tensor) -> Tensor:
+def reward_of_frames(frame_logits: Tensor, labels: Tensor) -> Tensor:
     """(N, k, K) -> (N,): the label's probability where it is the largest, else how far it is below, over the frames."""
     probabilities = frame_logits.softmax(dim=2)
     largest, found = probabilities.max(dim=2)
     of_label = probabilities.gather(2, labels[:, None, None].expand(-1, probabilities.shape[1], 1)).squeeze(2)
     return torch.where(found == labels[:, None], largest, of_label - largest).mean(dim=1)
+
+
+@torch.no_grad()
+def reward_of_label(frame_logits: Tensor, labels: Tensor) -> Tensor:
+    """(N, k, K) -> (N,): the label's probability after the mean over the frames."""
+    return frame_logits.mean(dim=1).softmax(dim=1).gather(1, labels[:, None]).squeeze(1)

@@ -146,6 +146,7 @@ class OCSampler(FrameChoice):
     explore: float = number(0.5, "share of the run on segment-wise frames, without policy", at_least=0, at_most=1)
     joint: bool = switch(False, "the recogniser goes on learning beside the policy")
     entropy: float = number(0.1, "weight of the bonus for an undecided policy", at_least=0)
+    reward: str = choice("frames", "published: of each frame's logits; or the label's probability", "frames", "label")
 
 
 @dataclass(frozen=True)

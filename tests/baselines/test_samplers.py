@@ -17,7 +17,7 @@ from baselines.arnet import ARNet
 from baselines.controls import BestFrame
 from baselines.ffn import FFN
 from baselines.frameexit import FrameExit
-from baselines.ocsampler import draw_in_order, reward
+from baselines.ocsampler import draw_in_order, reward_of_frames, reward_of_label
 from baselines.uni_adafocus import expected_logits, frames_by_weight
 from bench.macs import cost_model, verify
 from bench.methods import METHODS
@@ -294,7 +294,9 @@ def test_a_draw_is_as_likely_as_it_says() -> None:
 
 def test_reward_is_the_labels_confidence_or_how_far_it_is_from_the_largest() -> None:
     logits = torch.log(torch.tensor([[[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]]]))
-    assert reward(logits, torch.tensor([0])).item() == pytest.approx((0.7 + (0.3 - 0.6)) / 2)
+    assert reward_of_frames(logits, torch.tensor([0])).item() == pytest.approx((0.7 + (0.3 - 0.6)) / 2)
+    mean = torch.tensor([0.7 * 0.3, 0.2 * 0.6, 0.1 * 0.1]).sqrt()
+    assert reward_of_label(logits, torch.tensor([0])).item() == pytest.approx((mean[0] / mean.sum()).item())
 
 
 def test_rewards_are_discounted_backwards() -> None:
