@@ -7,7 +7,7 @@ import pandas as pd
 
 def findings(table: pd.DataFrame) -> list[str]:
     """Sentences for the top of a report, in a fixed order."""
-    sentences = (_motion, _frames, _ratio, _selection, _cells, _saving, _warnings, _withheld)
+    sentences = (_motion, _frames, _ratio, _selection, _cells, _samplers, _saving, _warnings, _withheld)
     return [text for text in (sentence(table) for sentence in sentences) if text]
 
 
@@ -78,6 +78,38 @@ def _cells(table: pd.DataFrame) -> str:
     return (
         "Where it looks in a frame it keeps: its recall of the informative region, against that of a random choice of "
         f"as many cells and of the best rule that knows their positions alone, is {parts}."
+    )
+
+
+# Learned samplers, and the controls that they must beat at no more multiply-adds.
+RIVALRIES = (
+    (("scsampler", "ocsampler", "uni-adafocus"), ("uniform", "random")),
+    (("adafocus", "adafocus-v2", "uni-adafocus"), ("centre-crop", "random-crop")),
+)
+# How much dearer than a sampler a control may be to stand against it.
+MATCHED = 1.02
+
+
+def _samplers(table: pd.DataFrame) -> str:
+    """Every learned sampler against the best control that costs no more."""
+    parts = []
+    for learned, controls in RIVALRIES:
+        for row in table[table["name"].isin(learned)].to_dict("records"):
+            cheap = table[table["name"].isin(controls) & (table["gflops"] <= MATCHED * row["gflops"])]
+            if cheap.empty:
+                continue
+            best = cheap.loc[cheap["top1"].idxmax()]
+            low, high = row["top1_low"], row["top1_high"]
+            verdict = "beats" if low > best["top1"] else "loses to" if high < best["top1"] else "ties"
+            parts.append(
+                f"{row['method']} {row['point']} {verdict} {best['method']} {best['point']} ({row['top1']:.1f} against "
+                f"{best['top1']:.1f}%)"
+            )
+    if not parts:
+        return ""
+    return (
+        "Learned samplers against the best control that costs no more (ties within the 95% interval over videos): "
+        f"{', '.join(parts)}."
     )
 
 

@@ -98,6 +98,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "dataset": experiment.data.dataset,
         "method": label,
+        "name": experiment.model.method,
         "title": title(experiment),
         "backbone": experiment.model.backbone,
         "frames": experiment.evaluation.frames,

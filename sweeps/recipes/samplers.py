@@ -34,7 +34,7 @@ class Spot:
 
 
 # In 1e9 multiply-adds: 4 whole frames of 64 pixels 0.0151, 16 crops of 32 pixels the same, a glance at 16 small frames
-# 0.0041. Controls come twice, the second time as dear as a sampler with its glance.
+# 0.0041. Controls come twice, the second time with as many more frames as a sampler's glance costs.
 GLANCE: dict[str, Any] = {"glance": "tiny-glance", "glance_size": 32}
 SPOTS = (
     Spot("tsm", frames=4),
@@ -53,9 +53,9 @@ SPOTS = (
     Spot("arnet", {"smaller": "tiny+tiny", "sizes": "64+48+40", "hidden": 64, **GLANCE}),
     Spot("oracle-frames", {"keep": 4}),
     Spot("centre-crop", {"patch": 32}),
-    Spot("centre-crop", {"patch": 36}),
+    Spot("centre-crop", {"patch": 32}, frames=20),
     Spot("random-crop", {"patch": 32}),
-    Spot("random-crop", {"patch": 36}),
+    Spot("random-crop", {"patch": 32}, frames=20),
     Spot("adafocus", {"patch": 32, "hidden": 64, **GLANCE}),
     Spot("adafocus-v2", {"patch": 32, "per": "video", "head": "average", "hidden": 64, **GLANCE}),
     Spot(

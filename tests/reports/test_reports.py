@@ -252,8 +252,8 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
     }
     columns |= {"frames": 8, "ratio": None, "gflops": 0.1, "point": "8f"}
     rows = [
-        {"method": "TSN", "title": "TSN", "top1": 50.0, **columns},
-        {"method": "TSM", "title": "TSM", "top1": 40.0, **columns},
+        {"name": "tsn", "method": "TSN", "title": "TSN", "top1": 50.0, **columns},
+        {"name": "tsm", "method": "TSM", "title": "TSM", "top1": 40.0, **columns},
     ]
     (sentence,) = findings(pd.DataFrame(rows))
     assert "does not beat" in sentence and "40.0% against 50.0%" in sentence
@@ -274,3 +274,21 @@ def test_filmstrip_marks_what_the_samples_say(runs: Path, site: Path) -> None:
                 y = clip * (TILE + 4 + blocks * BAR + GAP) + TILE + 3 + block * BAR + 2
                 colour = picture.getpixel((t * (TILE + 2) + TILE // 2, y))
                 assert colour == (KEPT if samples.kept[clip, block, t] else DROPPED)
+
+
+def test_a_learned_sampler_is_held_against_the_best_control_that_costs_no_more() -> None:
+    def row(name: str, top1: float, gflops: float) -> dict[str, Any]:
+        interval = {"top1": top1, "top1_low": top1 - 3, "top1_high": top1 + 3}
+        return {"name": name, "method": name, "point": "4/16f", "gflops": gflops, **interval}
+
+    from reports.findings import _samplers
+
+    controls = [row("uniform", 40.0, 0.10), row("random", 60.0, 0.12), row("centre-crop", 99.0, 0.01)]
+    for top1, gflops, said in (
+        (70.0, 0.1, "beats uniform"),
+        (41.0, 0.1, "ties uniform"),
+        (50.0, 0.12, "loses to random"),
+    ):
+        (sentence,) = [_samplers(pd.DataFrame([*controls, row("ocsampler", top1, gflops)]))]
+        assert f"ocsampler 4/16f {said} 4/16f ({top1:.1f} against" in sentence and "centre" not in sentence
+    assert _samplers(pd.DataFrame(controls)) == ""

@@ -26,12 +26,11 @@ def test_the_demo_has_the_points_it_promises(tiny: bool) -> None:
 
 
 def test_the_samplers_are_all_there_with_their_controls_at_matched_multiply_adds() -> None:
-    """Within a fifth of each other, but for the dearer points of controls."""
     points = find_recipe("samplers").points(False)
     methods = {point.model.method for point in points}
     assert {"uniform", "random", "centre-crop", "random-crop", "oracle-frames", "oracle-crop"} <= methods
     assert {"scsampler", "ocsampler", "adafocus", "adafocus-v2"} <= methods
-    assert len({(point.data, point.training, point.model.frames) for point in points}) == 1, "one recipe for all"
+    assert len({(point.data, point.training) for point in points}) == 1, "one recipe for all"
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
