@@ -44,9 +44,14 @@ LONG_STAGE = 23
 class _ResNetBlock(ResidualBlock):
     """A shortcut with a strided 1x1 where the shape changes, and a ReLU last."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int, frames: int) -> None:
+    downsample: nn.Sequential
+
+    def __init__(self, frames: int) -> None:
         super().__init__(frames=frames, relu=True)
         self.activate = nn.ReLU(inplace=True)
+
+    def _add_shortcut(self, inputs: int, outputs: int, stride: int) -> None:
+        """Last, as in torchvision: the order of modules is the order in which random weights are drawn."""
         self.downsample = nn.Sequential()
         if stride != 1 or inputs != outputs:
             conv = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
@@ -62,11 +67,12 @@ class BasicBlock(_ResNetBlock):
     expansion = 1
 
     def __init__(self, inputs: int, middle: int, *, stride: int, frames: int) -> None:
-        super().__init__(inputs, middle, stride=stride, frames=frames)
+        super().__init__(frames)
         self.conv1 = nn.Conv2d(inputs, middle, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(middle)
         self.conv2 = nn.Conv2d(middle, middle, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(middle)
+        self._add_shortcut(inputs, middle, stride)
 
     def layers(self) -> list[nn.Module]:
         return [self.conv1, self.bn1, self.activate, self.conv2, self.bn2]
@@ -79,13 +85,14 @@ class Bottleneck(_ResNetBlock):
 
     def __init__(self, inputs: int, middle: int, *, stride: int, frames: int) -> None:
         outputs = self.expansion * middle
-        super().__init__(inputs, outputs, stride=stride, frames=frames)
+        super().__init__(frames)
         self.conv1 = nn.Conv2d(inputs, middle, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(middle)
         self.conv2 = nn.Conv2d(middle, middle, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(middle)
         self.conv3 = nn.Conv2d(middle, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
+        self._add_shortcut(inputs, outputs, stride)
 
     def layers(self) -> list[nn.Module]:
         first = [self.conv1, self.bn1, self.activate]

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 FORMATS = ("png", "svg", "pdf")
 WIDTH, HEIGHT = 6.4, 4.2  # inches: a column and a half of a two-column paper
 # Markers and colours both tell the methods apart; the palette is safe for the colour blind.
+PALETTE = sns.color_palette("colorblind")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">")
 
 
@@ -62,7 +63,7 @@ def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *,
     with sns.axes_style("whitegrid"), plt.rc_context(style()):
         figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
         methods = list(dict.fromkeys(table["method"]))
-        colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+        colours = dict(zip(methods, PALETTE * len(methods), strict=False))
         if ceiling is not None:
             axes.axhline(100 * ceiling, color="0.45", linestyle=":", linewidth=1)
             axes.annotate(
@@ -75,7 +76,9 @@ def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *,
                 fontsize=7,
                 color="0.35",
             )
-        for method, marker in zip(methods, MARKERS * 9, strict=False):
+        for number, method in enumerate(methods):
+            # A step further in each round through the palette, so that no two methods share both.
+            marker = MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
             rows = table[table["method"] == method].sort_values(x)
             _draw_method(axes, rows, x, colours[method], marker, cheaper_is_less)
         axes.set_xlabel(label)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput
@@ -70,3 +70,11 @@ def test_the_ceiling_is_drawn_where_there_is_one(ceiling: float | None) -> None:
 def test_the_line_joins_the_points_that_nothing_beats() -> None:
     beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, top1=50.0, top1_low=40.0)], ignore_index=True)
     assert curves(accuracy_vs_gflops(beaten, None)) == [([1.0, 3.0], [60.0, 80.0])]
+
+
+def test_no_two_methods_share_colour_and_marker() -> None:
+    rows = pd.concat([TABLE.iloc[:1].assign(method=f"method {number}") for number in range(25)])
+    figure = accuracy_vs_gflops(rows, None)
+    drawn = [dots for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
+    looks = {(dots.get_facecolor().tobytes(), dots.get_paths()[0].vertices.tobytes()) for dots in drawn}
+    assert len(drawn) == len(looks) == 25
