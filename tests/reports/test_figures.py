@@ -76,5 +76,8 @@ def test_no_two_methods_share_colour_and_marker() -> None:
     rows = pd.concat([TABLE.iloc[:1].assign(method=f"method {number}") for number in range(25)])
     figure = accuracy_vs_gflops(rows, None)
     drawn = [dots for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
-    looks = {(dots.get_facecolor().tobytes(), dots.get_paths()[0].vertices.tobytes()) for dots in drawn}
+    looks = {
+        (np.asarray(dots.get_facecolor()).tobytes(), np.asarray(dots.get_paths()[0].vertices).tobytes())
+        for dots in drawn
+    }
     assert len(drawn) == len(looks) == 25
