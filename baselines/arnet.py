@@ -109,6 +109,8 @@ class ARNet(VideoModel):
         logits = self._predictions(frames, own, used.flatten(0, 1)).unflatten(0, (len(clips), -1))
         counted = used.sum(dim=2, keepdim=True)
         mean = (logits * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
+        # A video of which everything is skipped gets what the glance says, which is computed in any case.
+        mean = torch.where(counted.sum(dim=1) > 0, mean, own.unflatten(0, (len(clips), -1)).mean(dim=1))
         pixels = used.new_tensor([*self.sizes, self.glance_size])
         resolutions = (used.detach() @ pixels).round().long()
         seen = (resolutions > 0)[None]

@@ -78,8 +78,8 @@ class FFN(VideoModel):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(frames=frames, classes=classes)
-        if frames not in counts or list(counts) != sorted(set(counts)):
-            raise ValueError(f"counts are {counts} and frames {frames}; expected ascending numbers, frames one of them")
+        if list(counts) != sorted(set(counts)) or not counts or frames != counts[-1]:
+            raise ValueError(f"counts are {counts} and frames {frames}; expected ascending numbers, frames the last")
         self.counts = counts
         self.backbone = ResNet(backbone, frames=frames)
         for module in list(self.backbone.modules()):
@@ -140,6 +140,7 @@ class FFN(VideoModel):
 @freeze.register
 def _(model: FFN) -> nn.Module:
     """For the number of frames that it has: its batch-norms, its factors in the weights."""
+    model._use(model.frames)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Switched):

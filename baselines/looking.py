@@ -14,7 +14,10 @@ def resized(frames: Tensor, size: int) -> Tensor:
     """(B, C, H, W) -> (B, C, size, size), bilinear with antialiasing; unchanged where they have that size."""
     if frames.shape[-2:] == (size, size):
         return frames
-    return functional.interpolate(frames, size=(size, size), mode="bilinear", antialias=True)
+    # In single precision: half precision has no such kernel on every device, and few bits for places.
+    exact = frames.to(torch.promote_types(frames.dtype, torch.float32))
+    small = functional.interpolate(exact, size=(size, size), mode="bilinear", antialias=True)
+    return small.to(frames.dtype)
 
 
 def spread_frames(frames: int, wanted: int) -> Tensor:
@@ -75,18 +78,24 @@ def crop(frames: Tensor, boxes: Tensor, size: int) -> Tensor:
     Returns:
         (B, C, size, size).
     """
+    exact = torch.promote_types(frames.dtype, torch.float32)  # half precision has too few bits for places
     height, width = frames.shape[-2:]
+    boxes = boxes.to(exact)
     scale = boxes.new_tensor([width, height])
     low, high = boxes[:, :2] / scale, boxes[:, 2:] / scale  # (B, 2) as (x, y), 0..1
-    theta = torch.zeros(len(frames), 2, 3, dtype=frames.dtype, device=frames.device)
+    theta = torch.zeros(len(frames), 2, 3, dtype=exact, device=frames.device)
     theta[:, 0, 0], theta[:, 1, 1] = (high - low).unbind(1)
     theta[:, :, 2] = low + high - 1
     grid = functional.affine_grid(theta, [len(frames), frames.shape[1], size, size], align_corners=False)
-    return functional.grid_sample(frames, grid, align_corners=False, padding_mode="border")
+    return functional.grid_sample(frames.to(exact), grid, align_corners=False, padding_mode="border").to(frames.dtype)
 
 
 def boxes_at(corners: Tensor, side: float, height: int, width: int) -> Tensor:
-    """Square boxes by relative position: (..., 2) corners (x, y) in 0..1 of the room there is -> (..., 4) pixels."""
+    """Square boxes by relative position: (..., 2) corners (x, y) in 0..1 of the room there is -> (..., 4) pixels.
+
+    At least in single precision.
+    """
+    corners = corners.to(torch.promote_types(corners.dtype, torch.float32))
     room = corners.new_tensor([width - side, height - side])
     low = corners * room
     return torch.cat([low, low + side], dim=-1)

@@ -81,6 +81,8 @@ class OCSampler(FrameSampler):
 
     def prepare(self, progress: Progress) -> None:
         self.exploring = progress.fraction < self.explore
+        # Left alone, its batch-norms count on what they know.
+        self.recogniser.train(self.training and (self.exploring or self.joint))
 
     def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
         extras = output.extras
@@ -97,7 +99,7 @@ class OCSampler(FrameSampler):
         return loss
 
     def policy_modules(self) -> tuple[str, ...]:
-        return ("glance", "policy")
+        return ("glance", "glance.backbone.classifier", "policy")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return grouped_parameters(self, classifier=[self.recogniser.classifier, self.glance_classifier])

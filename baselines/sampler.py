@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from afnet.contract import Output, Selection, VideoModel, average_frames, grouped_parameters
@@ -125,7 +126,8 @@ class FrameSampler(VideoModel):
         selection = Selection(frames=as_mask(choice.frames, self.frames)[None])
         if self.execution == "dense" and not self.training:
             logits = self.recogniser(clips.flatten(0, 1), self.frames)
-            return Output(average_frames(logits, self.frames), selection, choice.extras)
+            everything = clips.new_ones(1, *clips.shape[:2], dtype=torch.bool)
+            return Output(average_frames(logits, self.frames), Selection(frames=everything), choice.extras)
         logits = self.recognise(clips, choice.frames)
         if self.execution == "masked" and not self.training and choice.frames.shape[1] < self.frames:
             self.recognise(clips, others(choice.frames, self.frames))

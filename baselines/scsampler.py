@@ -58,7 +58,7 @@ class SCSampler(FrameSampler):
         return super().loss(output, labels, progress) + frames
 
     def policy_modules(self) -> tuple[str, ...]:
-        return ("glance", "glance_classifier")
+        return ("glance", "glance.backbone.classifier", "glance_classifier")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return grouped_parameters(self, classifier=[self.recogniser.classifier, self.glance_classifier])

@@ -101,8 +101,9 @@ def count(model: VideoModel, clips: Tensor) -> dict[str, dict[str, int]]:
     """Multiply-adds of one forward by module name and operator; the root is "Global".
 
     The forward runs twice: what is computed once and kept (responses to zero input) is not part of a video's cost.
+    Without cuDNN, whose recurrent layers are one operator that the counter does not know.
     """
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         model(clips)
         with FlopCounterMode(display=False, custom_mapping=FUSED_CONVOLUTIONS) as counter:
             model(clips)

@@ -154,7 +154,8 @@ def _warnings(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
     """What a reader of the metrics should know: a learned policy that decides the same for every video."""
     decides = getattr(experiment.model.settings, "navigation", "learned") == "learned"
     share = metrics.get("commonest_decision", 0.0)
-    everything = metrics.get("kept_ratio") == 1.0  # nothing left out is no decision
+    # Nothing left out is no decision, where frames are all that is decided on.
+    everything = metrics.get("kept_ratio") == 1.0 and experiment.model.method in ("afnet", "scsampler", "ocsampler")
     if not find_method(experiment.model.method).learns or not decides or everything or share < COLLAPSED:
         return []
     return [f"The policy collapsed: {share:.1%} of the videos got one and the same decision."]

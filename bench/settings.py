@@ -275,5 +275,5 @@ class FFN(MethodSettings):
         return {**super().arguments(), "counts": tuple(int(count) for count in self.counts.split("+"))}
 
     def check_clips(self, frames: int, size: int) -> None:
-        if frames not in self.arguments()["counts"]:
-            raise UserError(f"model.frames is {frames}; FFN with counts {self.counts} takes one of them.")
+        if frames != self.arguments()["counts"][-1]:
+            raise UserError(f"model.frames is {frames}; FFN with counts {self.counts} trains with the last of them.")

@@ -386,7 +386,8 @@ def test_a_frame_flexible_network_uses_the_norms_and_factors_of_its_number() -> 
         ("uni-adafocus", {"keep": 9}, "keep is 9 of 8"),
         ("uni-adafocus", {"smallest": 0.9, "largest": 0.5}, "0.9 to 0.5"),
         ("ffn", {"counts": (4, 2)}, "ascending"),
-        ("ffn", {"counts": (2, 4)}, "frames one of them"),
+        ("ffn", {"counts": (2, 4)}, "frames the last"),
+        ("ffn", {"counts": (4, 8, 16)}, "frames the last"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(name: str, changes: dict[str, Any], words: str) -> None:
