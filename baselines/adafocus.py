@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.contract import Output, Progress, grouped_parameters
-from baselines.adafocus_v2 import STRIDE, each_step
+from baselines.adafocus_v2 import each_step
+from baselines.contract import SIDE_MULTIPLE
 from baselines.cropper import CropSampler, GridPolicy, looked
 from baselines.looking import resized
 from baselines.sampler import Recogniser
@@ -59,7 +60,7 @@ class AdaFocus(CropSampler):
             glance, frames=self.frames if self.focus.shifts else 0, classes=self.classes, dropout=dropout
         )
         features = self.glance.backbone.features + self.focus.backbone.features
-        self.policy = Policy(self.glance.backbone.channels, (-(-glance_size // STRIDE)) ** 2, hidden)
+        self.policy = Policy(self.glance.backbone.channels, (-(-glance_size // SIDE_MULTIPLE)) ** 2, hidden)
         self.classifier = nn.GRU(features, hidden, batch_first=True)
         self.last = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden, self.classes))
         self.stage = 1
@@ -67,9 +68,7 @@ class AdaFocus(CropSampler):
     def forward(self, clips: Tensor) -> Output:
         """clips (N, T, 3, H, W) -> logits (N, K), selection.crops (N, T, 4)."""
         self.check_clips(clips)
-        if self.glance.shifts:
-            self.glance.backbone.set_frames(self.frames)
-        maps = self.glance.backbone.maps(resized(clips.flatten(0, 1), self.glance_size))
+        maps = self.glance.maps(resized(clips.flatten(0, 1), self.glance_size), self.frames)
         glanced = self.glance.backbone.pooled(maps).unflatten(0, (len(clips), -1))  # (N, T, C)
         if self.training and self.stage == 1:
             boxes = self.boxes(places(self._drawn(clips)), clips)
@@ -96,9 +95,7 @@ class AdaFocus(CropSampler):
 
     def _focus(self, clips: Tensor, boxes: Tensor) -> Tensor:
         """(N, T, D) features of crops."""
-        if self.focus.shifts:
-            self.focus.backbone.set_frames(self.frames)
-        return self.focus.backbone(self.seen(clips, boxes)).unflatten(0, (len(clips), -1))
+        return self.focus.features(self.seen(clips, boxes), self.frames).unflatten(0, (len(clips), -1))
 
     def _classify(self, focused: Tensor, glanced: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(N, T, D) and (N, T, C) -> (N, T, K) logits after each frame, and what the loss needs."""

@@ -27,11 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.contract import Output, Progress, average_frames, grouped_parameters
+from baselines.contract import SIDE_MULTIPLE
 from baselines.cropper import CropSampler, GridPolicy, PooledHead, glimpse, looked
 from baselines.looking import spread_frames
 from baselines.sampler import Recogniser
-
-STRIDE = 32  # of every glance's map
 
 
 class AdaFocusV2(CropSampler):
@@ -75,7 +74,7 @@ class AdaFocusV2(CropSampler):
         self.glance = Recogniser(
             glance, frames=seen if shifts else 0, classes=self.classes, dropout=self.focus.dropout.p
         )
-        channels, cells = self.glance.backbone.channels, (-(-glance_size // STRIDE)) ** 2
+        channels, cells = self.glance.backbone.channels, (-(-glance_size // SIDE_MULTIPLE)) ** 2
         if per == "frame":
             self.policy: nn.Module = FramePolicy(channels, cells, hidden)
         else:
@@ -94,9 +93,7 @@ class AdaFocusV2(CropSampler):
         """clips (N, T, 3, H, W) -> logits (N, K), selection.crops (N, T, 4)."""
         self.check_clips(clips)
         videos, seen = len(clips), len(self.glanced)
-        if self.glance.shifts:
-            self.glance.backbone.set_frames(seen)
-        maps = self.glance.backbone.maps(glimpse(clips, self.glanced, self.glance_size))  # (N*t, C, h, w)
+        maps = self.glance.maps(glimpse(clips, self.glanced, self.glance_size), seen)  # (N*t, C, h, w)
         glanced = self.glance.backbone.pooled(maps)  # (N*t, C)
         boxes = self.boxes(self.policy(maps.detach(), videos), clips)
         joint, focused = self._look(clips, boxes, glanced)
@@ -113,9 +110,7 @@ class AdaFocusV2(CropSampler):
 
     def _look(self, clips: Tensor, boxes: Tensor, glanced: Tensor) -> tuple[Tensor, Tensor]:
         """The focus at these boxes: (N, steps, K) joint logits, and the focus's own (in training)."""
-        if self.focus.shifts:
-            self.focus.backbone.set_frames(self.frames)
-        features = self.focus.backbone(self.seen(clips, boxes))  # (N*T, D)
+        features = self.focus.features(self.seen(clips, boxes), self.frames)  # (N*T, D)
         if isinstance(self.classifier, PooledHead):
             both = torch.cat([glanced, features], dim=1).unflatten(0, (-1, self.frames))
             joint = self.classifier(both)

@@ -38,9 +38,17 @@ class Recogniser(nn.Module):
 
     def forward(self, frames: Tensor, together: int) -> Tensor:
         """(N*n, 3, H, W) frames, n = `together` of each video -> (N*n, K)."""
+        return self.classifier(self.dropout(self.features(frames, together)))
+
+    def features(self, frames: Tensor, together: int) -> Tensor:
+        """The same frames -> (N*n, D), what the classifier sees."""
+        return self.backbone.pooled(self.maps(frames, together))
+
+    def maps(self, frames: Tensor, together: int) -> Tensor:
+        """The same frames -> (N*n, C, h, w), the backbone's last maps."""
         if self.shifts:
             self.backbone.set_frames(together)
-        return self.classifier(self.dropout(self.backbone(frames)))
+        return self.backbone.maps(frames)
 
 
 class Glance(nn.Module):

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.contract import Output, Progress, Selection, grouped_parameters
-from baselines.adafocus_v2 import STRIDE, each_step
+from baselines.adafocus_v2 import each_step
+from baselines.contract import SIDE_MULTIPLE
 from baselines.cropper import CropSampler, PooledHead, glimpse
 from baselines.looking import as_indices, as_mask, crop, spread_frames, take_frames
 from baselines.sampler import Recogniser
@@ -75,7 +76,7 @@ class UniAdaFocus(CropSampler):
         dropout, shifts = self.focus.dropout.p, self.focus.shifts
         self.glance = Recogniser(glance, frames=glance_frames if shifts else 0, classes=self.classes, dropout=dropout)
         features, focused = self.glance.backbone.features, self.focus.backbone.features
-        cells = -(-glance_size // STRIDE)
+        cells = -(-glance_size // SIDE_MULTIPLE)
         self.spatial = SpatialPolicy(self.glance.backbone.channels, hidden, cells)
         self.temporal = TemporalPolicy(features, temporal_hidden)
         self.classifier = TwoHeads(features, focused, glance_frames, keep, self.classes, width, dropout)
@@ -85,9 +86,7 @@ class UniAdaFocus(CropSampler):
         """clips (N, T, 3, H, W) -> logits (N, K), selection.frames (1, N, T), crops (N, T, 4) of what the focus saw."""
         self.check_clips(clips)
         videos, seen = len(clips), len(self.glanced)
-        if self.glance.shifts:
-            self.glance.backbone.set_frames(seen)
-        maps = self.glance.backbone.maps(glimpse(clips, self.glanced, self.glance_size))  # (N*t, C, h, w)
+        maps = self.glance.maps(glimpse(clips, self.glanced, self.glance_size), seen)  # (N*t, C, h, w)
         glanced = self.glance.backbone.pooled(maps).unflatten(0, (videos, seen))  # (N, t, C)
         places = self.spatial(maps.detach(), videos)  # (N, t, 4)
         weights = self.temporal(glanced.detach(), self.temperature)  # (N, t)
@@ -137,9 +136,7 @@ class UniAdaFocus(CropSampler):
             frames, together = clips.flatten(0, 1), self.frames
         else:
             frames = crop(frames, take_frames(boxes, chosen), self.patch)
-        if self.focus.shifts:
-            self.focus.backbone.set_frames(together)
-        features = self.focus.backbone(frames).unflatten(0, (len(clips), together))
+        features = self.focus.features(frames, together).unflatten(0, (len(clips), together))
         joint = self.classifier(glanced, features)
         return joint, self.focus.classifier(self.focus.dropout(features)) if self.training else joint
 
@@ -147,7 +144,7 @@ class UniAdaFocus(CropSampler):
         """(N, 1, K): what the glance's maps say within the crops; the spatial policy learns from it."""
         height, width = maps.shape[-2:]
         boxes = self._shares(places).flatten(0, 1) * maps.new_tensor([width, height, width, height])
-        inside = crop(maps, boxes, max(round(self.patch / STRIDE), 1)).mean(dim=(2, 3))
+        inside = crop(maps, boxes, max(round(self.patch / SIDE_MULTIPLE), 1)).mean(dim=(2, 3))
         return self.auxiliary(inside.unflatten(0, (videos, -1)).mean(dim=1))[:, None]
 
     def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
