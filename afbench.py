@@ -34,7 +34,8 @@ class Demo:
     """A few steps a point instead of a training: the whole way in a minute, with meaningless accuracies."""
 
     def __call__(self) -> None:
-        from bench.record import check_folder, point_folder
+        from bench.files import check_folder
+        from bench.record import point_folder
         from sweeps.local import run_points
         from sweeps.recipes import find_recipe
 

@@ -210,6 +210,14 @@ class VideoModel(nn.Module):
         assert selection.frames is not None
         return selection.frames.sum(dim=2)
 
+    def answer_key(self) -> Answers:
+        """Of the clips to come; ValueError where none was given."""
+        if self.answers is None:
+            raise ValueError(
+                f"{type(self).__name__} has no answer key; expected `answers` to be set before the forward"
+            )
+        return self.answers
+
     def check_clips(self, clips: Tensor, multiple: int = 1, smallest: int = 1) -> None:
         """Raise ValueError unless clips is (N >= 1, T, 3, H, W) with H and W multiples of `multiple`, >= `smallest`.
 

@@ -10,7 +10,8 @@ crop would, discounted by 0.7 along the clip; focus and glance fixed, the classi
 
 Different: the stages are shares of one run (`stages`) instead of runs; networks start together, not from networks tuned
 alone first; one pass of policy optimisation a batch, as the released code does, for which its clipping never acts; SGD
-for the policy too, where the code has Adam at 3e-4.
+for the policy too, where the code has Adam at 3e-4. Where the focus shifts channels in time, the random crop that a
+frame's reward compares with has random crops for neighbours too.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.contract import Output, Progress, grouped_parameters
-from baselines.adafocus_v2 import each_step
-from baselines.contract import SIDE_MULTIPLE
-from baselines.cropper import CropSampler, GridPolicy, looked
+from baselines.contract import map_side
+from baselines.cropper import CropSampler, GridPolicy
 from baselines.looking import resized
+from baselines.losses import each_step, label_probability
 from baselines.sampler import Recogniser
 
 GRID = 7
@@ -60,7 +61,7 @@ class AdaFocus(CropSampler):
             glance, frames=self.frames if self.focus.shifts else 0, classes=self.classes, dropout=dropout
         )
         features = self.glance.backbone.features + self.focus.backbone.features
-        self.policy = Policy(self.glance.backbone.channels, (-(-glance_size // SIDE_MULTIPLE)) ** 2, hidden)
+        self.policy = Policy(self.glance.backbone.channels, map_side(glance_size) ** 2, hidden)
         self.classifier = nn.GRU(features, hidden, batch_first=True)
         self.last = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden, self.classes))
         self.stage = 1
@@ -73,7 +74,7 @@ class AdaFocus(CropSampler):
         if self.training and self.stage == 1:
             boxes = self.boxes(places(self._drawn(clips)), clips)
             joint, extras = self._classify(self._focus(clips, boxes), glanced)
-            return Output(joint[:, -1], looked(boxes), extras)
+            return Output(joint[:, -1], self.looked(boxes, clips), extras)
         scores, values = self.policy(maps.detach(), len(clips))  # (N, T, 49), (N, T)
         draws = self.training and self.stage == 2
         chosen = torch.distributions.Categorical(logits=scores).sample() if draws else scores.argmax(dim=2)
@@ -88,7 +89,7 @@ class AdaFocus(CropSampler):
                 "chosen": chosen,
                 "instead": self._instead(random, focused, glanced),
             }
-        return Output(joint[:, -1], looked(boxes), extras)
+        return Output(joint[:, -1], self.looked(boxes, clips), extras)
 
     def _drawn(self, clips: Tensor) -> Tensor:
         return torch.randint(GRID * GRID, clips.shape[:2], device=clips.device)
@@ -134,10 +135,9 @@ class AdaFocus(CropSampler):
         return loss
 
     def _policy_loss(self, extras: dict[str, Tensor], labels: Tensor) -> Tensor:
-        index = labels[:, None, None].expand(-1, self.frames, 1)
         with torch.no_grad():
-            gained = [extras[name].softmax(dim=2).gather(2, index).squeeze(2) for name in ("joint", "instead")]
-            returns = discounted(gained[0] - gained[1])
+            gained, instead = (label_probability(extras[name], labels) for name in ("joint", "instead"))
+            returns = discounted(gained - instead)
             returns = (returns - returns.mean()) / (returns.std() + 1e-5)
         distribution = torch.distributions.Categorical(logits=extras["scores"])
         advantage = returns - extras["values"].detach()

@@ -24,12 +24,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from afnet.contract import Output, Progress, average_frames, grouped_parameters
-from baselines.contract import SIDE_MULTIPLE
-from baselines.cropper import CropSampler, GridPolicy, PooledHead, glimpse, looked
+from baselines.contract import make_classifier, map_side
+from baselines.cropper import CropSampler, GridPolicy, PooledHead, glimpse
 from baselines.looking import spread_frames
+from baselines.losses import each_step
 from baselines.sampler import Recogniser
 
 
@@ -74,7 +74,7 @@ class AdaFocusV2(CropSampler):
         self.glance = Recogniser(
             glance, frames=seen if shifts else 0, classes=self.classes, dropout=self.focus.dropout.p
         )
-        channels, cells = self.glance.backbone.channels, (-(-glance_size // SIDE_MULTIPLE)) ** 2
+        channels, cells = self.glance.backbone.channels, map_side(glance_size) ** 2
         if per == "frame":
             self.policy: nn.Module = FramePolicy(channels, cells, hidden)
         else:
@@ -98,7 +98,7 @@ class AdaFocusV2(CropSampler):
         boxes = self.boxes(self.policy(maps.detach(), videos), clips)
         joint, focused = self._look(clips, boxes, glanced)
         if not self.training:
-            return Output(joint[:, -1], looked(boxes))
+            return Output(joint[:, -1], self.looked(boxes, clips))
         drawn = torch.rand(videos, *((self.frames, 2) if self.per == "frame" else (2,)), device=clips.device)
         other_joint, other_focused = self._look(clips, self.boxes(drawn.to(clips.dtype), clips), glanced)
         extras = {
@@ -106,7 +106,7 @@ class AdaFocusV2(CropSampler):
             "focused": torch.stack([focused, other_focused]),  # (2, N, T or 1, K)
             "glanced": self._frame_logits(self.glance, glanced, seen),
         }
-        return Output(joint[:, -1], looked(boxes), extras)
+        return Output(joint[:, -1], self.looked(boxes, clips), extras)
 
     def _look(self, clips: Tensor, boxes: Tensor, glanced: Tensor) -> tuple[Tensor, Tensor]:
         """The focus at these boxes: (N, steps, K) joint logits, and the focus's own (in training)."""
@@ -137,11 +137,6 @@ class AdaFocusV2(CropSampler):
     def parameter_groups(self) -> list[dict[str, Any]]:
         heads = [self.classifier, self.focus.classifier, self.glance.classifier]
         return grouped_parameters(self, classifier=heads, policy=[self.policy], glance=[self.glance.backbone])
-
-
-def each_step(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of (N, steps, K) logits, every step held to the clip's label."""
-    return functional.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
 
 
 class FramePolicy(nn.Module):
@@ -180,10 +175,7 @@ class SummedHead(nn.Module):
     def __init__(self, glance: int, focus: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.glance, self.focus = nn.Linear(glance, classes), nn.Linear(focus, classes)
-        for linear in (self.glance, self.focus):
-            nn.init.normal_(linear.weight, std=0.001)
-            nn.init.zeros_(linear.bias)
+        self.glance, self.focus = make_classifier(glance, classes), make_classifier(focus, classes)
 
     def forward(self, glanced: Tensor, focused: Tensor, videos: int) -> Tensor:
         """(N*t, C) and (N*T, D) -> (N, K)."""

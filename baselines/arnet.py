@@ -3,12 +3,14 @@
 Meng et al., "AR-Net: Adaptive Frame Resolution for Efficient Action Recognition", ECCV 2020; code mengyuest/AR-Net.
 
 Faithful: a glance at the smallest size feeds an LSTM, which decides for each frame in turn among the resolutions, each
-with its own network, the glance's own prediction, or skipping this frame and the next ones (1, 2 or 4 in all); hard
+with its own network, the prediction from the LSTM's state, or skipping this frame and the next ones (1, 2 or 4 in all),
+through which the state is held; hard
 Gumbel-softmax, its temperature 5 * exp(-0.045 epoch) over the 50 epochs of the recipe; the prediction is the mean over
 the frames that were not skipped; loss 0.95 cross-entropy + 0.05 (billions of multiply-adds + 3 x unbalanced use).
 
 Different: costs are shares of the largest resolution's, so that the loss means the same for small networks; the
-glance's own classifier learns on every frame.
+glance's own classifier learns on every frame. A skip saves no glance, here and in the released code, since the glance
+sees all frames at once; published counts leave it out.
 
 skipped runs each network on the frames that chose its resolution, one batch a resolution (the released code runs every
 network on every frame, as masked does here). dense takes the largest resolution for every frame.
@@ -24,8 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.contract import Output, Progress, Selection, VideoModel, grouped_parameters
+from baselines.contract import make_classifier
 from baselines.looking import resized
-from baselines.sampler import Recogniser
+from baselines.losses import each_step
+from baselines.sampler import Glance, Recogniser
 
 SKIPS = (1, 2, 4)
 EPOCHS = 50
@@ -77,8 +81,9 @@ class ARNet(VideoModel):
         self.sizes, self.glance_size = sizes, glance_size
         networks = [Recogniser(name, frames=0, classes=classes, dropout=dropout) for name in names]
         self.networks = nn.ModuleList(networks)
-        self.glance = Recogniser(glance, frames=0, classes=classes, dropout=dropout)
-        self.lstm = nn.LSTMCell(self.glance.backbone.features, hidden)
+        self.glance = Glance(glance, size=glance_size, frames=0)
+        self.lstm = nn.LSTMCell(self.glance.features, hidden)
+        self.own = nn.Sequential(nn.Dropout(dropout), make_classifier(hidden, classes))
         self.score = nn.Linear(hidden, len(names) + 1 + len(SKIPS))
         # Costs of the choices in shares of the first: work goes with the area.
         self.costs = [(size / sizes[0]) ** 2 for size in sizes] + [0.0] * (1 + len(SKIPS))
@@ -97,44 +102,54 @@ class ARNet(VideoModel):
         """clips (N, T, 3, H, W) -> logits (N, K), selection.resolutions (N, T), 0 where skipped."""
         self.check_clips(clips, smallest=32)
         frames = clips.flatten(0, 1)
-        glanced = self.glance.backbone(resized(frames, self.glance_size))  # (N*T, C)
-        own = self.glance.classifier(self.glance.dropout(glanced))  # (N*T, K)
-        choices = self._decide(glanced.unflatten(0, (len(clips), -1)))  # (N, T, options), one-hot
+        glanced = self.glance(frames).unflatten(0, (len(clips), -1))  # (N, T, C)
+        states, choices, free = self._decide(glanced)
+        own = self.own(states.flatten(0, 1)).unflatten(0, (len(clips), -1))  # (N, T, K)
+        decided = choices
+        choices = choices * free[..., None]
         if self.execution == "dense" and not self.training:
             largest = torch.zeros_like(choices[..., 0], dtype=torch.int64)
             choices = functional.one_hot(largest, choices.shape[2]).to(choices)
         elif self.forced.resolutions is not None:
             choices = self._forced_choices(choices)
         used = choices[..., : len(self.sizes) + 1]  # (N, T, resolutions and the glance)
-        logits = self._predictions(frames, own, used.flatten(0, 1)).unflatten(0, (len(clips), -1))
+        logits = self._predictions(frames, own.flatten(0, 1), used.flatten(0, 1)).unflatten(0, (len(clips), -1))
         counted = used.sum(dim=2, keepdim=True)
         mean = (logits * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
         # A video of which everything is skipped gets what the glance says, which is computed in any case.
-        mean = torch.where(counted.sum(dim=1) > 0, mean, own.unflatten(0, (len(clips), -1)).mean(dim=1))
+        mean = torch.where(counted.sum(dim=1) > 0, mean, own.mean(dim=1))
         pixels = used.new_tensor([*self.sizes, self.glance_size])
         resolutions = (used.detach() @ pixels).round().long()
         seen = (resolutions > 0)[None]
-        return Output(mean, Selection(frames=seen, resolutions=resolutions), {"choices": choices, "glanced": own})
+        return Output(mean, Selection(frames=seen, resolutions=resolutions), {"decided": decided, "own": own})
 
-    def _decide(self, glanced: Tensor) -> Tensor:
-        """(N, T, C) -> (N, T, options) one-hot; all zeros inside a skip."""
+    def _decide(self, glanced: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, T, C) -> states (N, T, D), one-hot choices (N, T, options), and (N, T), 0 inside a skip, else 1.
+
+        Inside a skip, state and choice are those with which it began.
+        """
         videos = len(glanced)
         state = cell = glanced.new_zeros(videos, self.lstm.hidden_size)
         waiting = torch.zeros(videos, dtype=torch.int64, device=glanced.device)  # frames of a skip still to come
         lengths = torch.tensor([1] * (len(self.sizes) + 1) + list(SKIPS), device=glanced.device)
+        choice = glanced.new_zeros(videos, len(lengths))
         found = []
         for t in range(self.frames):
+            free = (waiting == 0).to(glanced.dtype)[:, None]
+            held, before = state, choice
             state, cell = self.lstm(glanced[:, t], (state, cell))
+            state = torch.where(free > 0, state, held)
             scores = self.score(state)
             if self.gumbel_noise:
                 choice = functional.gumbel_softmax(scores, tau=self.temperature, hard=True)
             else:
                 choice = functional.one_hot(scores.argmax(dim=1), scores.shape[1]).to(scores.dtype)
-            free = (waiting == 0).to(scores.dtype)[:, None]
-            found.append(choice * free)
+            choice = torch.where(free > 0, choice, before)
+            found.append((state, choice, free[:, 0]))
             length = lengths[choice.argmax(dim=1)]
             waiting = torch.where(waiting > 0, waiting - 1, length - 1)
-        return torch.stack(found, dim=1)
+        states, choices, frees = (torch.stack(parts, dim=1) for parts in zip(*found, strict=True))
+        return states, choices, frees
 
     def _forced_choices(self, like: Tensor) -> Tensor:
         pixels = [*self.sizes, self.glance_size]
@@ -158,13 +173,12 @@ class ARNet(VideoModel):
 
     def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
         """Cross-entropy of the clip and of the glance's frames, cost and balance of the choices."""
-        choices = output.extras["choices"]
-        use = choices.mean(dim=(0, 1))  # (options,)
+        use = output.extras["decided"].mean(dim=(0, 1))  # (options,), of sum 1: frames inside a skip count for it
         cost = (use * use.new_tensor(self.costs)).sum()
-        unbalanced = (use[:-1] - use[:-1].mean()).pow(2).sum()
+        unbalanced = (use - use.mean()).norm()
         efficiency = EFFICIENCY_WEIGHT * (cost + BALANCE_WEIGHT * unbalanced)
         entropy = super().loss(output, labels, progress)
-        glance = functional.cross_entropy(output.extras["glanced"], labels.repeat_interleave(self.frames))
+        glance = each_step(output.extras["own"], labels)
         return (1 - EFFICIENCY_WEIGHT) * (entropy + glance) + efficiency
 
     def unit_modules(self) -> tuple[str, ...]:
@@ -187,5 +201,5 @@ class ARNet(VideoModel):
         return torch.stack([(resolutions == size).sum(dim=1) for size in self.sizes])
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        heads = [network.get_submodule("classifier") for network in (*self.networks, self.glance)]
+        heads = [*(network.get_submodule("classifier") for network in self.networks), self.own]
         return grouped_parameters(self, classifier=heads, policy=[self.lstm, self.score])

@@ -19,6 +19,19 @@ from afnet.shift import temporal_shift
 SIDE_MULTIPLE = 32
 
 
+def map_side(size: int) -> int:
+    """Pixels of the last map along a side, for frames of this many."""
+    return -(-size // SIDE_MULTIPLE)
+
+
+def make_classifier(features: int, classes: int) -> nn.Linear:
+    """A last layer that begins by telling no class from another, as TSN's code has it."""
+    classifier = nn.Linear(features, classes)
+    nn.init.normal_(classifier.weight, std=0.001)
+    nn.init.zeros_(classifier.bias)
+    return classifier
+
+
 class ResidualBlock(nn.Module):
     """`act(shortcut(x) + F(shift(x)))`; families differ in F and in what their weight files call its parts.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -48,29 +50,26 @@ class OracleFrames(FrameSampler):
     wants_answers = True
 
     def choose(self, clips: Tensor) -> Choice:
-        if self.answers is None:
-            raise ValueError("the oracle has no answer key; expected `answers` to be set before the forward")
-        informative = self.answers.informative
+        informative = self.answer_key().informative
         rank = informative.cumsum(dim=1) - 1  # (N, T), of each informative frame among them
         count = informative.sum(dim=1, keepdim=True)
         # An informative frame is wanted where a middle of k segments of their sequence falls on it.
         wanted = (2 * torch.arange(self.kept, device=clips.device) + 1) * count // (2 * self.kept)  # (N, k)
         middle = informative & (rank[:, :, None] == wanted[:, None, :]).any(dim=2)
-        centre = (informative * torch.arange(self.frames, device=clips.device)).sum(dim=1) / count.squeeze(1).clamp_min(
-            1
-        )
-        distance = (torch.arange(self.frames, device=clips.device) - centre[:, None]).abs() / (2 * self.frames)
+        position = torch.arange(self.frames, device=clips.device)
+        centre = (informative * position).sum(dim=1, keepdim=True) / count.clamp_min(1)
+        distance = (position - centre).abs() / (2 * self.frames)
         return Choice(best_frames(2.0 * middle + informative - distance, self.kept))
 
 
-class BestFrame(FrameSampler):
+class BestFrame(Uniform):
     """The frame whose prediction is the most confident, alone. Every frame must be computed to know which it is.
 
-    `keep` is the number of frames it looks at: the middles of as many segments.
+    `keep` is the number of frames it looks at: the middles of as many segments. None sees another (no shift).
     """
 
-    def choose(self, clips: Tensor) -> Choice:
-        return Uniform.choose(self, clips)  # type: ignore[arg-type]
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, shift=False)
 
     def forward(self, clips: Tensor) -> Output:
         output = super().forward(clips)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from afnet.contract import Output, average_frames, grouped_parameters
-from baselines.cropper import CropSampler, looked
+from baselines.cropper import CropSampler
 
 
 class FixedCrop(CropSampler):
@@ -23,7 +23,7 @@ class FixedCrop(CropSampler):
         self.check_clips(clips)
         boxes = self.boxes(self.corners(clips), clips)
         logits = self.focus(self.seen(clips, boxes), self.frames)
-        return Output(average_frames(logits, self.frames), looked(boxes))
+        return Output(average_frames(logits, self.frames), self.looked(boxes, clips))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return grouped_parameters(self, classifier=[self.focus.classifier])
@@ -52,9 +52,8 @@ class OracleCrop(FixedCrop):
     wants_answers = True
 
     def corners(self, clips: Tensor) -> Tensor:
-        if self.answers is None:
-            raise ValueError("the oracle has no answer key; expected `answers` to be set before the forward")
-        regions, present = self.answers.regions, self.answers.informative.to(clips.dtype)[..., None]
+        answers = self.answer_key()
+        regions, present = answers.regions, answers.informative.to(clips.dtype)[..., None]
         centres = (regions[..., :2] + regions[..., 2:]) / 2
         middle = (centres * present).sum(dim=1) / present.sum(dim=1).clamp_min(1)  # (N, 2)
         room = clips.new_tensor([clips.shape[-1] - self.patch, clips.shape[-2] - self.patch]).clamp_min(1)

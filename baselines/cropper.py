@@ -56,6 +56,13 @@ class CropSampler(VideoModel):
             return frames
         return crop(frames, boxes.flatten(0, 1), self.patch)
 
+    def looked(self, boxes: Tensor, clips: Tensor) -> Selection:
+        """What `seen` showed."""
+        if self.execution == "dense" and not self.training:
+            height, width = clips.shape[-2:]
+            boxes = boxes.new_tensor([0, 0, width, height]).expand_as(boxes)
+        return Selection(crops=boxes.detach())
+
 
 class GridPolicy(nn.Module):
     """Features of a glance's map for a policy: 1x1 convolution to a few channels, all places into one vector.
@@ -80,19 +87,31 @@ class GridPolicy(nn.Module):
         return torch.tanh(self.norm(self.expand(features.flatten(1))))
 
 
+class FrameMLP(nn.Module):
+    """FrameExit's layer on the features of each frame, before the maximum over frames."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(features, width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, T, C) -> (N, T, width)."""
+        return torch.relu(self.norm(self.expand(features.flatten(0, 1)))).unflatten(0, features.shape[:2])
+
+
 class PooledHead(nn.Module):
     """FrameExit's and AdaFocus's classifier: a layer on each frame, running maximum, one classifier a step."""
 
     def __init__(self, features: int, steps: int, classes: int, *, width: int = 4096, dropout: float = 0.5) -> None:
         super().__init__()
-        self.expand = nn.Linear(features, width)
-        self.norm = nn.BatchNorm1d(width)
+        self.mlp = FrameMLP(features, width)
         self.dropout = nn.Dropout(dropout)
         self.steps = nn.ModuleList(nn.Linear(width, classes) for _ in range(steps))
 
     def running(self, features: Tensor) -> Tensor:
         """(N, T, C) -> (N, T, width), the largest so far; in evaluation (N, 1, width), of all frames."""
-        z = torch.relu(self.norm(self.expand(features.flatten(0, 1)))).unflatten(0, features.shape[:2])
+        z = self.mlp(features)
         return z.cummax(dim=1).values if self.training else z.amax(dim=1, keepdim=True)
 
     def classify(self, running: Tensor) -> Tensor:
@@ -109,7 +128,3 @@ class PooledHead(nn.Module):
 def glimpse(clips: Tensor, wanted: Tensor, size: int) -> Tensor:
     """(N, T, 3, H, W) and (t,) positions -> (N*t, 3, size, size)."""
     return resized(clips.index_select(1, wanted).flatten(0, 1), size)
-
-
-def looked(boxes: Tensor) -> Selection:
-    return Selection(crops=boxes.detach())

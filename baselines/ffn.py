@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from afnet.contract import Output, Progress, VideoModel, average_frames, grouped_parameters
 from afnet.inference import freeze
-from baselines.contract import ResidualBlock
+from baselines.contract import ResidualBlock, make_classifier
 from baselines.looking import spread_frames
 from baselines.resnet import ResNet
 
@@ -89,9 +89,7 @@ class FFN(VideoModel):
                 elif isinstance(module, ResidualBlock) and isinstance(child, nn.Conv2d) and name == "conv1":
                     setattr(module, name, Adapted(child, counts))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.backbone.features, classes)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = make_classifier(self.backbone.features, classes)
 
     def set_frames(self, frames: int) -> None:
         if frames not in self.counts or (self.optimised and frames != self.frames):

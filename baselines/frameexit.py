@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.contract import Output, Progress, Selection, VideoModel, grouped_parameters
-from baselines.adafocus_v2 import each_step
 from baselines.backbones import make_backbone
+from baselines.cropper import FrameMLP
+from baselines.losses import each_step
 
 
 class FrameExit(VideoModel):
@@ -59,23 +60,23 @@ class FrameExit(VideoModel):
         super().__init__(frames=frames, classes=classes)
         self.beta, self.threshold = beta, 0.5
         self.backbone = make_backbone(backbone)
-        self.expand = nn.Linear(self.backbone.features, width)
-        self.norm = nn.BatchNorm1d(width)
+        self.width = width
+        self.mlp = FrameMLP(self.backbone.features, width)
         self.dropout = nn.Dropout(dropout)
         self.classifiers = nn.ModuleList(nn.Linear(width, classes) for _ in range(frames))
         self.gates = nn.ModuleList(Gate(width, gate_width) for _ in range(frames - 1))
         self.order = bisecting(frames)
 
-    def features(self, frames: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, width)."""
-        return torch.relu(self.norm(self.expand(self.backbone(frames))))
+    def features(self, clips: Tensor) -> Tensor:
+        """(N, t, 3, H, W) -> (N, t, width)."""
+        return self.mlp(self.backbone(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
 
     def forward(self, clips: Tensor) -> Output:
         """clips (N, T, 3, H, W) -> logits (N, K), selection.exit_step (N,) in 1..T and frames (1, N, T)."""
         self.check_clips(clips, smallest=32)
         if self.execution == "skipped" and not self.training:
             return self._one_by_one(clips)
-        z = self.features(clips[:, self.order].flatten(0, 1)).unflatten(0, (-1, self.frames))  # in the order of looking
+        z = self.features(clips[:, self.order])  # in the order of looking
         running = z.cummax(dim=1).values
         logits = torch.stack([head(self.dropout(running[:, t])) for t, head in enumerate(self.classifiers)], dim=1)
         opened = self._opened(running)
@@ -108,12 +109,12 @@ class FrameExit(VideoModel):
     def _one_by_one(self, clips: Tensor) -> Output:
         videos = len(clips)
         active = torch.arange(videos, device=clips.device)
-        best = clips.new_zeros(videos, self.expand.out_features)
+        best = clips.new_zeros(videos, self.width)
         logits = clips.new_zeros(videos, self.classes)
         steps = torch.full((videos,), self.frames, device=clips.device)
         for t, frame in enumerate(self.order):
             before = best
-            best = torch.maximum(best, self.features(clips[active, frame]))
+            best = torch.maximum(best, self.features(clips[active, frame, None])[:, 0])
             done = self._done(t, best, before, active)
             if len(done) and bool(done.any()):
                 logits[active[done]] = self.classifiers[t](best[done]).to(logits.dtype)
@@ -147,7 +148,7 @@ class FrameExit(VideoModel):
         return loss + functional.binary_cross_entropy_with_logits(gates, good)
 
     def unit_modules(self) -> tuple[str, ...]:
-        return ("backbone", "expand", "classifiers", "gates")
+        return ("backbone", "mlp", "classifiers", "gates")
 
     def policy_modules(self) -> tuple[str, ...]:
         return ("gates",)
@@ -162,7 +163,7 @@ class FrameExit(VideoModel):
 
     def example_selection(self, videos: int, ratio: float) -> Selection:
         step = max(round(ratio * self.frames), 1)
-        return Selection(exit_step=torch.full((videos,), step, device=self.expand.weight.device))
+        return Selection(exit_step=torch.full((videos,), step, device=next(self.parameters()).device))
 
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         """Frames looked at, twice; one classifier; gates passed."""

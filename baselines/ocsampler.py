@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from afnet.contract import Output, Progress, grouped_parameters
 from baselines.looking import best_frames, random_frames
+from baselines.losses import label_probability
 from baselines.sampler import Choice, FrameSampler, Glance
 
 
@@ -61,7 +62,7 @@ class OCSampler(FrameSampler):
         self.exploring = False
 
     def choose(self, clips: Tensor) -> Choice:
-        features = self.glance.backbone.pooled(self.glance(clips.flatten(0, 1)))  # (N*T, C)
+        features = self.glance(clips.flatten(0, 1))  # (N*T, C)
         scores = self.policy(features).view(len(clips), self.frames)
         if not self.training:
             return Choice(best_frames(scores, self.kept))
@@ -99,7 +100,7 @@ class OCSampler(FrameSampler):
         return loss
 
     def policy_modules(self) -> tuple[str, ...]:
-        return ("glance", "glance.backbone.classifier", "policy")
+        return ("glance", "policy")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return grouped_parameters(self, classifier=[self.recogniser.classifier, self.glance_classifier])
@@ -121,13 +122,12 @@ def draw_in_order(scores: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def reward_of_frames(frame_logits: Tensor, labels: Tensor) -> Tensor:
     """(N, k, K) -> (N,): the label's probability where it is the largest, else how far it is below, over the frames."""
-    probabilities = frame_logits.softmax(dim=2)
-    largest, found = probabilities.max(dim=2)
-    of_label = probabilities.gather(2, labels[:, None, None].expand(-1, probabilities.shape[1], 1)).squeeze(2)
+    largest, found = frame_logits.softmax(dim=2).max(dim=2)
+    of_label = label_probability(frame_logits, labels)
     return torch.where(found == labels[:, None], largest, of_label - largest).mean(dim=1)
 
 
 @torch.no_grad()
 def reward_of_label(frame_logits: Tensor, labels: Tensor) -> Tensor:
     """(N, k, K) -> (N,): the label's probability after the mean over the frames."""
-    return frame_logits.mean(dim=1).softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
+    return label_probability(frame_logits.mean(dim=1, keepdim=True), labels).squeeze(1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from afnet.contract import Output, Selection, VideoModel, average_frames, grouped_parameters
 from baselines.backbones import make_backbone
+from baselines.contract import make_classifier
 from baselines.looking import as_indices, as_mask, others, resized, take_frames
 
 
@@ -32,9 +33,7 @@ class Recogniser(nn.Module):
         self.shifts = frames > 0
         self.backbone = make_backbone(backbone, frames=frames)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.backbone.features, classes)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = make_classifier(self.backbone.features, classes)
 
     def forward(self, frames: Tensor, together: int) -> Tensor:
         """(N*n, 3, H, W) frames, n = `together` of each video -> (N*n, K)."""
@@ -42,13 +41,17 @@ class Recogniser(nn.Module):
 
     def features(self, frames: Tensor, together: int) -> Tensor:
         """The same frames -> (N*n, D), what the classifier sees."""
-        return self.backbone.pooled(self.maps(frames, together))
+        self._shift_among(together)
+        return self.backbone(frames)
 
     def maps(self, frames: Tensor, together: int) -> Tensor:
         """The same frames -> (N*n, C, h, w), the backbone's last maps."""
+        self._shift_among(together)
+        return self.backbone.maps(frames)
+
+    def _shift_among(self, together: int) -> None:
         if self.shifts:
             self.backbone.set_frames(together)
-        return self.backbone.maps(frames)
 
 
 class Glance(nn.Module):
@@ -64,11 +67,11 @@ class Glance(nn.Module):
         super().__init__()
         self.size = size
         self.backbone = make_backbone(backbone, frames=frames)
-        self.features, self.channels = self.backbone.features, self.backbone.channels
+        self.features = self.backbone.features
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(N*T, 3, H, W) -> (N*T, channels, h, w)."""
-        return self.backbone.maps(resized(frames, self.size))
+        """(N*T, 3, H, W) -> (N*T, features)."""
+        return self.backbone(resized(frames, self.size))
 
 
 @dataclass(frozen=True)

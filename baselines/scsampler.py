@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from afnet.contract import Output, Progress, grouped_parameters
 from baselines.looking import best_frames, random_frames
+from baselines.losses import each_step
 from baselines.sampler import Choice, FrameSampler, Glance
 
 
@@ -40,8 +40,7 @@ class SCSampler(FrameSampler):
         self.exploring = False
 
     def choose(self, clips: Tensor) -> Choice:
-        features = self.glance.backbone.pooled(self.glance(clips.flatten(0, 1)))
-        logits = self.glance_classifier(features).unflatten(0, (-1, self.frames))  # (N, T, K)
+        logits = self.glance_classifier(self.glance(clips.flatten(0, 1))).unflatten(0, (-1, self.frames))  # (N, T, K)
         if self.training and self.exploring:
             chosen = random_frames(len(clips), self.frames, self.kept, clips.device)
         else:
@@ -53,12 +52,10 @@ class SCSampler(FrameSampler):
 
     def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
         """Cross-entropy of the recogniser, and of the glance on each frame."""
-        glance = output.extras["glance_logits"].flatten(0, 1)
-        frames = functional.cross_entropy(glance, labels.repeat_interleave(self.frames))
-        return super().loss(output, labels, progress) + frames
+        return super().loss(output, labels, progress) + each_step(output.extras["glance_logits"], labels)
 
     def policy_modules(self) -> tuple[str, ...]:
-        return ("glance", "glance.backbone.classifier", "glance_classifier")
+        return ("glance", "glance_classifier")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return grouped_parameters(self, classifier=[self.recogniser.classifier, self.glance_classifier])

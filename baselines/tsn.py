@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from afnet.contract import Output, VideoModel, average_frames, grouped_parameters
-from baselines.backbones import SIDE_MULTIPLE, make_backbone
+from baselines.backbones import make_backbone
+from baselines.contract import SIDE_MULTIPLE, make_classifier
 
 
 class TSN(VideoModel):
@@ -30,9 +31,7 @@ class TSN(VideoModel):
         super().__init__(frames=frames, classes=classes)
         self.backbone = make_backbone(backbone, frames=frames if self.shift else 0)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.backbone.features, classes)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = make_classifier(self.backbone.features, classes)
 
     def forward(self, clips: Tensor) -> Output:
         """clips (N, T, 3, H, W), sides multiples of 32 -> logits (N, K)."""

@@ -10,7 +10,12 @@ second branch with random crops while training; policies learn from two predicti
 through the glance's maps resampled at the crops, the temporal one through the glance's logits weighed by a Monte-Carlo
 estimate of drawing frames without replacement.
 
-Different: the weights of the estimate come from one draw of a set (`drawn` of them) instead of nested ones.
+Different: the estimate weighs the frames that are left before each draw, over `draws` orders of one kind, where the
+released code draws 128 sets; its random crops have the middle size, the released code's the patch's own; policies learn
+from detached features and logits, where the released code lets the temporal policy's prediction reach the glance; the
+glance's frames are segments' middles while training too; `temperature` acts on training and evaluation alike.
+
+masked runs the focus on the candidates that were not taken, too, apart from those that were, and throws them away.
 """
 
 from __future__ import annotations
@@ -22,10 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afnet.contract import Output, Progress, Selection, grouped_parameters
-from baselines.adafocus_v2 import each_step
-from baselines.contract import SIDE_MULTIPLE
-from baselines.cropper import CropSampler, PooledHead, glimpse
-from baselines.looking import as_indices, as_mask, crop, spread_frames, take_frames
+from baselines.contract import SIDE_MULTIPLE, map_side
+from baselines.cropper import CropSampler, FrameMLP, PooledHead, glimpse
+from baselines.looking import as_indices, as_mask, crop, others, spread_frames, take_frames
+from baselines.losses import each_step
 from baselines.sampler import Recogniser
 
 
@@ -76,7 +81,7 @@ class UniAdaFocus(CropSampler):
         dropout, shifts = self.focus.dropout.p, self.focus.shifts
         self.glance = Recogniser(glance, frames=glance_frames if shifts else 0, classes=self.classes, dropout=dropout)
         features, focused = self.glance.backbone.features, self.focus.backbone.features
-        cells = -(-glance_size // SIDE_MULTIPLE)
+        cells = map_side(glance_size)
         self.spatial = SpatialPolicy(self.glance.backbone.channels, hidden, cells)
         self.temporal = TemporalPolicy(features, temporal_hidden)
         self.classifier = TwoHeads(features, focused, glance_frames, keep, self.classes, width, dropout)
@@ -97,10 +102,10 @@ class UniAdaFocus(CropSampler):
         everywhere = functional.interpolate(places.transpose(1, 2), self.frames, mode="linear").transpose(1, 2)
         boxes = self._boxes(everywhere.detach(), clips)
         joint, focused = self._look(clips, chosen, boxes, glanced)
-        selection = Selection(
-            frames=as_mask(chosen, self.frames)[None], crops=boxes * as_mask(chosen, self.frames)[..., None]
-        )
+        selection = self._selection(chosen, boxes, clips)
         if not self.training:
+            if self.execution == "masked" and self.keep < self.frames:
+                self._features(clips, others(chosen, self.frames), boxes)
             return Output(joint[:, -1], selection)
         drawn = torch.rand_like(everywhere)
         drawn[..., 2:] = 0.5
@@ -128,15 +133,24 @@ class UniAdaFocus(CropSampler):
         height, width = clips.shape[-2:]
         return self._shares(places) * places.new_tensor([width, height, width, height])
 
+    def _selection(self, chosen: Tensor, boxes: Tensor, clips: Tensor) -> Selection:
+        """(N, k) frames and (N, T, 4) boxes -> what the focus saw."""
+        taken = as_mask(chosen, self.frames)
+        if self.execution == "dense" and not self.training:
+            return Selection(frames=torch.ones_like(taken)[None], crops=self.looked(boxes, clips).crops)
+        return Selection(frames=taken[None], crops=boxes * taken[..., None])
+
+    def _features(self, clips: Tensor, chosen: Tensor, boxes: Tensor) -> Tensor:
+        """(N, k, D) of the focus on these frames' boxes."""
+        seen = crop(take_frames(clips, chosen), take_frames(boxes, chosen), self.patch)
+        return self.focus.features(seen, chosen.shape[1]).unflatten(0, (len(clips), -1))
+
     def _look(self, clips: Tensor, chosen: Tensor, boxes: Tensor, glanced: Tensor) -> tuple[Tensor, Tensor]:
         """The focus on these frames and boxes: joint logits of the steps, and its own of each frame."""
-        together = self.keep
-        frames = take_frames(clips, chosen)
         if self.execution == "dense" and not self.training:
-            frames, together = clips.flatten(0, 1), self.frames
+            features = self.focus.features(clips.flatten(0, 1), self.frames).unflatten(0, (len(clips), -1))
         else:
-            frames = crop(frames, take_frames(boxes, chosen), self.patch)
-        features = self.focus.features(frames, together).unflatten(0, (len(clips), together))
+            features = self._features(clips, chosen, boxes)
         joint = self.classifier(glanced, features)
         return joint, self.focus.classifier(self.focus.dropout(features)) if self.training else joint
 
@@ -154,8 +168,15 @@ class UniAdaFocus(CropSampler):
         branches = torch.stack([each_step(joint, labels) + each_step(focused, labels) for joint, focused in pairs])
         return branches.mean() + sum(each_step(extras[name], labels) for name in ("glanced", "spatial", "temporal"))
 
+    def unit_modules(self) -> tuple[str, ...]:
+        return ("focus.backbone",)
+
     def policy_modules(self) -> tuple[str, ...]:
         return ("spatial", "temporal")
+
+    def expected_units(self, height: int, width: int, ratio: float) -> tuple[float, ...]:
+        """The frames that the focus sees, whatever the ratio."""
+        return (self.keep,)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         heads = [self.classifier, self.focus.classifier, self.glance.classifier, self.auxiliary]
@@ -215,14 +236,14 @@ class TwoHeads(nn.Module):
     ) -> None:
         super().__init__()
         self.glance = PooledHead(glanced, glance_steps, classes, width=width, dropout=dropout)
-        self.expand, self.norm = nn.Linear(focused, width), nn.BatchNorm1d(width)
+        self.mlp = FrameMLP(focused, width)
         self.dropout = nn.Dropout(dropout)
         self.steps = nn.ModuleList(nn.Linear(2 * width, classes) for _ in range(focus_steps))
 
     def forward(self, glanced: Tensor, focused: Tensor) -> Tensor:
         """(N, t, C) and (N, k, D) -> (N, t + k, K) in training, (N, 1, K), the last step alone, in evaluation."""
         running = self.glance.running(glanced)
-        z = torch.relu(self.norm(self.expand(focused.flatten(0, 1)))).unflatten(0, focused.shape[:2])
+        z = self.mlp(focused)
         last = running[:, -1]
         if not self.training:
             return self.steps[-1](torch.cat([z.amax(dim=1), last], dim=1))[:, None]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.record import replacing
+from bench.files import replacing
 
 PARTS = ("training_id", "step", "seconds", "loading", "model", "optimiser", "digest")
 

@@ -157,6 +157,12 @@ class Experiment(Checked):
                 "step of training, since a batch that is not full is dropped; expected at least as many clips as a "
                 "batch has."
             )
+        fewest = self.model.settings.smallest_batch
+        if self.training.batch < fewest:
+            raise UserError(
+                f"training.batch is {self.training.batch}; {self.model.method} with these settings takes "
+                f"statistics over clips, expected at least {fewest}."
+            )
         self.model.settings.check_clips(self.model.frames, self.data.size)
         find_dataset(self.data.dataset).check_frames(self.data, max(self.model.frames, self.evaluation.frames))
 

@@ -27,8 +27,8 @@ from afnet.cost import closed_form
 from afnet.spatial import GRID
 from baselines.tsm import TSM
 from bench.environment import describe_environment
+from bench.files import make_folder, write_json
 from bench.macs import cost_model
-from bench.record import make_folder, write_json
 from bench.throughput import summarise
 
 RATIOS = (0.25, 0.4, 0.5, 0.8, 1.0)

@@ -17,7 +17,7 @@ from afnet.contract import Answers, Execution
 from afnet.inference import optimize_for_inference
 from bench.errors import UserError, unknown
 from bench.experiment import Timing, parsed
-from bench.macs import cost_model
+from bench.macs import CostModel, cost_model
 from bench.methods import build_model, find_method
 from bench.savings import saving_realised
 from bench.settings import MethodSettings
@@ -30,7 +30,8 @@ class Profile:
 
     Attributes:
         ratio: share kept of what can be left out; None where nothing can.
-        gmacs: executed multiply-adds of a video, in 1e9, as "skipped" computes them.
+        gmacs: executed multiply-adds of a video, in 1e9, as "skipped" computes them; in a row with times, of what was
+            timed, which whole frames may put beside the ratio.
         gmacs_dense: of the execution that ignores decisions.
         policy: the part of `gmacs` spent on deciding.
         parameters: number of weights, in 1e6.
@@ -171,12 +172,17 @@ def profile(
             policy=cost.policy / 1e9,
             parameters=parameters,
         )
-        rows.append(row if timing is None else _timed(row, settings, classes, ratio, timing))
+        rows.append(row if timing is None else _timed(row, cost, settings, classes, ratio, timing))
     return rows
 
 
-def _timed(row: Profile, settings: MethodSettings, classes: int, ratio: float, timing: Timing) -> Profile:
-    """The row with the times of its network, of random weights, at exactly this ratio in every clip."""
+def _timed(
+    row: Profile, cost: CostModel, settings: MethodSettings, classes: int, ratio: float, timing: Timing
+) -> Profile:
+    """The row with the times of its network, of random weights, and the multiply-adds of what was timed.
+
+    Every clip has the same decisions, as near the ratio as whole units allow.
+    """
     entry, device = find_method(row.method), torch.device(timing.device)
     dtype = getattr(torch, timing.dtype)
     torch.manual_seed(0)
@@ -188,6 +194,9 @@ def _timed(row: Profile, settings: MethodSettings, classes: int, ratio: float, t
         model.answers = Answers(seen, torch.zeros(*seen.shape, 4, device=device, dtype=dtype))
     executions: tuple[Execution, ...] = ("dense", "skipped") if entry.skips else ("dense",)
     model.forced = model.example_selection(timing.batch, ratio)
+    if row.ratio is not None:
+        units = model.kept_units(model.forced, row.size, row.size)[:, :1].cpu().numpy()
+        row = replace(row, gmacs=float(cost.of(units)[0]) / 1e9)
     offline = time_batches(model, [(clips, model.answers)], executions, timing.rounds)
     model.forced = model.example_selection(1, ratio)
     first = None if model.answers is None else Answers(model.answers.informative[:1], model.answers.regions[:1])

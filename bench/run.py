@@ -18,21 +18,11 @@ from bench.environment import available_cores, describe_device, describe_environ
 from bench.errors import UserError
 from bench.evaluation import evaluate, first_clips, validation
 from bench.experiment import SCHEMA, Experiment
+from bench.files import locked, make_folder, replacing, write_json
 from bench.macs import CostModel, cost_model, verify
 from bench.methods import find_method
 from bench.metrics import compute_metrics
-from bench.record import (
-    Result,
-    find_result,
-    locked,
-    make_folder,
-    point_folder,
-    read_result,
-    replacing,
-    training_folder,
-    write_heartbeat,
-    write_json,
-)
+from bench.record import Result, find_result, point_folder, read_result, training_folder, write_heartbeat
 from bench.samples import write_samples
 from bench.throughput import time_executions
 from bench.training import Clock, Report, set_up_torch, train
@@ -156,7 +146,9 @@ def _warnings(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
     share = metrics.get("commonest_decision", 0.0)
     # Nothing left out is no decision, where frames are all that is decided on.
     everything = metrics.get("kept_ratio") == 1.0 and experiment.model.method in ("afnet", "scsampler", "ocsampler")
-    if not find_method(experiment.model.method).learns or not decides or everything or share < COLLAPSED:
+    ignored = experiment.evaluation.execution == "dense"
+    learns = find_method(experiment.model.method).learns and decides and not ignored
+    if not learns or everything or share < COLLAPSED:
         return []
     return [f"The policy collapsed: {share:.1%} of the videos got one and the same decision."]
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.record import replacing
+from bench.files import replacing
 
 CellMap = tuple[int, int, int]
 """Number of a block that computes cells, height and width of its map."""

@@ -38,6 +38,11 @@ class MethodSettings(Checked):
         """Those of KNOBS that it has."""
         return {name: getattr(self, name) for name in KNOBS if hasattr(self, name)}
 
+    @property
+    def smallest_batch(self) -> int:
+        """Clips that a step of training needs; batch statistics over clips need two."""
+        return 1
+
     def check_clips(self, frames: int, size: int) -> None:
         """UserError unless clips of this many frames of this many pixels a side suit the settings."""
 
@@ -129,6 +134,17 @@ class FrameChoice(MethodSettings):
 
 
 @dataclass(frozen=True)
+class BestFrame(MethodSettings):
+    """Settings of the single best frame; frames see one another nowhere."""
+
+    keep: int = number(4, "frames of each clip that it chooses from", at_least=1)
+    dropout: float = number(0.5, "probability, before the classifier", at_least=0, below=1)
+
+    def check_clips(self, frames: int, size: int) -> None:
+        self._refuse_more(frames, keep=self.keep)
+
+
+@dataclass(frozen=True)
 class SCSampler(FrameChoice):
     """Settings of SCSampler."""
 
@@ -165,11 +181,17 @@ class Crop(MethodSettings):
 
 
 @dataclass(frozen=True)
-class AdaFocus(Crop):
-    """Settings of AdaFocus (V1)."""
+class GlancedCrop(Crop):
+    """Settings of those that first glance at whole frames."""
 
     glance: str = choice("mobilenetv2", "backbone of the glance", *BACKBONES)
     glance_size: int = number(224, "pixels, side of what the glance sees", at_least=32)
+
+
+@dataclass(frozen=True)
+class AdaFocus(GlancedCrop):
+    """Settings of AdaFocus (V1)."""
+
     hidden: int = number(1024, "width of policy and classifier", at_least=1)
     policy_from: float = number(0.6, "share of the run after which the policy learns", at_least=0, at_most=1)
     classifier_from: float = number(
@@ -191,16 +213,18 @@ class AdaFocus(Crop):
 
 
 @dataclass(frozen=True)
-class AdaFocusV2(Crop):
+class AdaFocusV2(GlancedCrop):
     """Settings of AdaFocus V2."""
 
-    glance: str = choice("mobilenetv2", "backbone of the glance", *BACKBONES)
-    glance_size: int = number(224, "pixels, side of what the glance sees", at_least=32)
     glance_frames: int = number(0, "frames that the glance sees; 0 is all", at_least=0)
     per: str = choice("frame", "a crop for each frame, or one for the video", "frame", "video")
     head: str = choice("pooled", "running maximum of both features, or averaged logits", "pooled", "average")
     hidden: int = number(2048, "width of the policy; 1024 is published for one crop a video", at_least=2)
     width: int = number(4096, "of the pooled head's MLP", at_least=1)
+
+    @property
+    def smallest_batch(self) -> int:
+        return 2 if self.per == "video" else 1
 
     def check_clips(self, frames: int, size: int) -> None:
         super().check_clips(frames, size)
@@ -213,11 +237,9 @@ class AdaFocusV2(Crop):
 
 
 @dataclass(frozen=True)
-class UniAdaFocus(Crop):
+class UniAdaFocus(GlancedCrop):
     """Settings of Uni-AdaFocus."""
 
-    glance: str = choice("mobilenetv2", "backbone of the glance", *BACKBONES)
-    glance_size: int = number(224, "pixels, side of what the glance sees", at_least=32)
     glance_frames: int = number(16, "frames that the glance sees", at_least=1)
     keep: int = number(16, "frames that the focus sees", at_least=1)
     smallest: float = number(96 / 224, "side of the smallest crop, as a share of the frame's", above=0, at_most=1)
@@ -262,6 +284,10 @@ class FrameExit(MethodSettings):
     gate_width: int = number(64, "of the gates' hidden layers", at_least=1)
     beta: float = number(1e-3, "loss that a step may have for its gate to open, at the start", above=0)
     dropout: float = number(0.5, "probability, before the classifiers", at_least=0, below=1)
+
+    @property
+    def smallest_batch(self) -> int:
+        return 2
 
 
 @dataclass(frozen=True)

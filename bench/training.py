@@ -25,8 +25,9 @@ from bench.data.catalogue import find_dataset
 from bench.data.loader import Batch, present, training_batches
 from bench.errors import UserError
 from bench.experiment import Experiment, Training
+from bench.files import append_line, read_lines, write_text
 from bench.methods import build_model
-from bench.record import append_line, read_lines, write_description, write_text
+from bench.record import write_description
 
 log = logging.getLogger(__name__)
 

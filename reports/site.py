@@ -10,8 +10,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.data.catalogue import find_dataset
+from bench.files import check_folder, make_folder, replacing, write_text
 from bench.metrics import METRICS
-from bench.record import Result, check_folder, make_folder, replacing, write_text
+from bench.record import Result
 from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, save
 from reports.filmstrip import Filmstrip
 from reports.findings import findings

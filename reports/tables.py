@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.record import write_text
+from bench.files import write_text
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from rich.progress import Progress
 
 from bench.errors import UserError
 from bench.experiment import Experiment
-from bench.record import find_result, make_folder, read_heartbeat, training_folder
+from bench.files import make_folder
+from bench.record import find_result, read_heartbeat, training_folder
 from sweeps.plan import describe, plan
 from sweeps.progress import STAGES, bars
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from bench.experiment import Experiment
+from bench.files import is_locked
 from bench.methods import find_method
-from bench.record import find_result, is_locked, training_folder
+from bench.record import find_result, training_folder
 
 State = Literal["done", "running", "missing"]
 

@@ -15,7 +15,8 @@ import pytest
 from afbench import main
 from bench.checkpoint import load_checkpoint
 from bench.experiment import Experiment
-from bench.record import locked, point_folder, read_heartbeat, read_result, result_files, training_folder
+from bench.files import locked
+from bench.record import point_folder, read_heartbeat, read_result, result_files, training_folder
 from bench.run import run_experiment
 from sweeps.recipes import find_recipe
 

@@ -45,9 +45,11 @@ class Batch:
 
 def normalise(clips: NDArray[np.uint8], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """(N, T, H, W, 3) uint8 -> (N, T, 3, H, W) normalised, each frame laid out channels-last."""
-    pixels = torch.from_numpy(clips).to(device).to(dtype)
-    pixels = (pixels - torch.tensor(MEAN, device=device, dtype=dtype)) / torch.tensor(STD, device=device, dtype=dtype)
-    return pixels.permute(0, 1, 4, 2, 3)
+    count, frames, height, width, _ = clips.shape
+    # Whole rows at a time: broadcast over three channels alone, arithmetic is several times slower.
+    mean, std = (torch.tensor(values, device=device, dtype=dtype).repeat(width) for values in (MEAN, STD))
+    rows = torch.from_numpy(clips).to(device).to(dtype).view(count, frames, height, width * 3)
+    return rows.sub_(mean).div_(std).view(clips.shape).permute(0, 1, 4, 2, 3)
 
 
 def present(model: VideoModel, batch: Batch, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:

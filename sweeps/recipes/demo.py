@@ -1,11 +1,12 @@
-"""The demo: the suite's question in ten points on data whose answer is known."""
+"""The demo: the suite's question in twelve points on data whose answer is known."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from bench.experiment import Data, Evaluation, Experiment, Model, Training
-from bench.settings import AFNet, FrameAverage, MethodSettings
+from bench.settings import AFNet, FrameAverage, FrameChoice, MethodSettings, SCSampler
 
 # One recipe for every method: from scratch, one pass over clips that are generated as they are needed.
 DATA = Data(dataset="digits-in-motion", train_clips=6400, val_clips=480)
@@ -34,6 +35,14 @@ SETTINGS: dict[str, MethodSettings] = {"tsn": PLAIN, "tsm": PLAIN, "afnet": AFNE
 # Of AFNet: frames, target ratio, temporal shift.
 AFNET_POINTS = ((8, 1.0, True), (8, 0.5, True), (8, 0.25, True), (16, 0.5, True), (16, 0.25, True), (8, 0.5, False))
 
+# What one looks at matters more than how much: two frames of eight, evenly or by a glance at small pictures.
+GLANCE: dict[str, Any] = {"glance": "tiny-glance", "glance_size": 32}
+SAMPLERS: dict[str, MethodSettings] = {
+    "uniform": FrameChoice(keep=2, dropout=0.0),
+    # A short exploration: the recogniser must learn on what the glance chooses.
+    "scsampler": SCSampler(keep=2, dropout=0.0, explore=0.2, **GLANCE),
+}
+
 
 def starting_point(method: str) -> Experiment:
     """The demo's experiment for one of its methods, to start from."""
@@ -41,9 +50,9 @@ def starting_point(method: str) -> Experiment:
 
 
 def demo(tiny: bool) -> list[Experiment]:
-    """TSN, TSM and AFNet at several frame counts and ratios on digits in motion (about 9 minutes on 2 CPU cores).
+    """TSN, TSM, AFNet and a frame sampler on digits in motion (about 9 minutes on 2 CPU cores).
 
-    `afbench demo`. Eight trainings; TSN is trained once, at 8 frames, and measured at 4, 8 and 16.
+    `afbench demo`. Ten trainings; TSN is trained once, at 8 frames, and measured at 4, 8 and 16.
     """
     tsn = starting_point("tsn")
     points = [replace(tsn, evaluation=Evaluation(frames=frames)) for frames in (4, 8, 16)]
@@ -51,6 +60,8 @@ def demo(tiny: bool) -> list[Experiment]:
     for frames, ratio, shift in AFNET_POINTS:
         model = Model("afnet", "tiny", frames, replace(AFNET, ratio=ratio, shift=shift))
         points.append(replace(BASE, model=model, evaluation=Evaluation()))
+    for method, settings in SAMPLERS.items():
+        points.append(replace(BASE, model=Model(method, "tiny", 8, settings), evaluation=Evaluation()))
     return [shortened(point) for point in points] if tiny else points
 
 

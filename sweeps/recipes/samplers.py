@@ -8,7 +8,7 @@ from typing import Any
 from bench.data.catalogue import DigitsSettings
 from bench.experiment import Data, Evaluation, Experiment, Model
 from bench.methods import find_method
-from sweeps.recipes.demo import AFNET, TRAINING, shortened
+from sweeps.recipes.demo import AFNET, GLANCE, TRAINING, shortened
 
 # A digit smaller than the demo's, so that it matters where one looks.
 DATA = Data(dataset="digits-in-motion", train_clips=6400, val_clips=480, settings=DigitsSettings(scale=0.2))
@@ -35,7 +35,6 @@ class Spot:
 
 # In 1e9 multiply-adds: 4 whole frames of 64 pixels 0.0151, 16 crops of 32 pixels the same, a glance at 16 small frames
 # 0.0041. Controls come twice, the second time with as many more frames as a sampler's glance costs.
-GLANCE: dict[str, Any] = {"glance": "tiny-glance", "glance_size": 32}
 SPOTS = (
     Spot("tsm", frames=4),
     Spot("ffn", {"counts": "2+4+8"}, frames=8, evaluated_at=4),
@@ -44,10 +43,10 @@ SPOTS = (
     Spot("random", {"keep": 4}),
     Spot("random", {"keep": 5}),
     Spot("motion", {"keep": 4}),
-    Spot("best-frame", {"keep": 4, "shift": False}),
+    Spot("best-frame", {"keep": 4}),
     # Short explorations: the recogniser must learn on what the policy chooses, and has 400 steps in all.
     Spot("scsampler", {"keep": 4, "explore": 0.2, **GLANCE}),
-    # The published reward fails from scratch, see baselines/ocsampler.py.
+    # The published reward fails from scratch, see docs/rivals.md.
     Spot("ocsampler", {"keep": 4, "explore": 0.25, "joint": True, "reward": "label", "entropy": 0.01, **GLANCE}),
     Spot("frameexit", {"width": 128, "gate_width": 16, "beta": 0.3}, frames=8),
     Spot("arnet", {"smaller": "tiny+tiny", "sizes": "64+48+40", "hidden": 64, **GLANCE}),

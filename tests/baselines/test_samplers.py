@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from afnet.contract import EXECUTIONS, Answers, Progress, Selection, VideoModel
+from afnet.contract import EXECUTIONS, Answers, Output, Progress, Selection, VideoModel
 from afnet.inference import optimize_for_inference
 from baselines.adafocus import discounted, places
 from baselines.adafocus_v2 import AdaFocusV2
@@ -131,7 +131,7 @@ def _of(value: Tensor | None, field: str, video: int) -> Tensor | None:
 def halve_the_gates(model: FrameExit, x: Tensor) -> None:
     """Let each gate open for half of these clips."""
     with torch.no_grad():
-        features = model.features(x[:, model.order].flatten(0, 1)).unflatten(0, (len(x), -1))
+        features = model.features(x[:, model.order])
         middles = model._opened(features.cummax(dim=1).values).median(dim=0).values
         for gate, middle in zip(model.gates, middles, strict=True):
             gate.get_parameter("score.bias").sub_(middle)
@@ -174,10 +174,15 @@ def test_a_skip_leaves_out_the_next_frames_too() -> None:
     options = len(model.sizes) + 1
     for index, length in enumerate((1, 2, 4)):
         model.score.bias.data = torch.full((options + 3,), -1.0).index_fill_(0, torch.tensor([options + index]), 1.0)
+        glanced = torch.randn(VIDEOS, FRAMES, model.glance.features)
         with torch.no_grad():
-            choices = model(clips()).extras["choices"]
-        deciding = choices.sum(dim=2)[0].tolist()
-        assert deciding == [float(t % length == 0) for t in range(FRAMES)]
+            states, choices, free = model._decide(glanced)
+        assert free[0].tolist() == [float(t % length == 0) for t in range(FRAMES)]
+        assert (choices.argmax(dim=2) == options + index).all(), "inside a skip its choice stands"
+        for t in range(FRAMES):
+            began = t - t % length
+            assert torch.equal(states[:, t], states[:, began])
+            assert t == began or not torch.equal(glanced[:, t], glanced[:, began])
 
 
 # --- Controls ---------------------------------------------------------------------------------------------------------
@@ -213,12 +218,22 @@ def test_the_oracle_takes_informative_frames_spread_and_only_then_others() -> No
 
 
 def test_the_best_frame_is_the_one_that_is_most_confident() -> None:
-    model, x = make("best-frame", keep=FRAMES, shift=False), clips()
+    model, x = make("best-frame", keep=FRAMES), clips()
     assert isinstance(model, BestFrame)
     with torch.no_grad():
         each = model.recogniser(x.flatten(0, 1), 1).unflatten(0, (VIDEOS, FRAMES))
         best = each.softmax(dim=2).amax(dim=2).argmax(dim=1)
         torch.testing.assert_close(model(x).logits, each[torch.arange(VIDEOS), best])
+
+
+@pytest.mark.parametrize("name", ["centre-crop", "oracle-crop", "adafocus", "adafocus-v2", "uni-adafocus"])
+def test_dense_says_that_it_sees_whole_frames(name: str) -> None:
+    model = answered(make(name))
+    model.execution = "dense"
+    with torch.no_grad():
+        selection = model(clips()).selection
+    assert selection.crops is not None and (selection.crops == torch.tensor([0.0, 0, 64, 64])).all()
+    assert selection.frames is None or selection.frames.all()
 
 
 def test_oracle_crops_are_centred_on_the_region_as_far_as_the_frame_allows() -> None:
@@ -253,8 +268,8 @@ def gradients(model: VideoModel, step: int = 54) -> dict[str, float]:
         ("scsampler", 54, {"recogniser", "glance", "glance_classifier"}, set()),
         ("ocsampler", 0, {"recogniser", "glance", "glance_classifier"}, {"policy"}),
         ("ocsampler", 54, {"glance", "glance_classifier", "policy"}, {"recogniser"}),
-        ("arnet", 54, {"networks", "glance", "lstm", "score"}, set()),
-        ("frameexit", 54, {"backbone", "expand", "norm", "classifiers", "gates"}, set()),
+        ("arnet", 54, {"networks", "glance", "lstm", "own", "score"}, set()),
+        ("frameexit", 54, {"backbone", "mlp", "classifiers", "gates"}, set()),
         ("adafocus", 0, {"glance", "focus", "classifier", "last"}, {"policy"}),
         ("adafocus", 40, {"policy"}, {"glance", "focus", "classifier", "last"}),
         ("adafocus", 54, {"classifier", "last"}, {"policy", "glance", "focus"}),
@@ -307,6 +322,23 @@ def test_reward_is_the_labels_confidence_or_how_far_it_is_from_the_largest() -> 
     assert reward_of_frames(logits, torch.tensor([0])).item() == pytest.approx((0.7 + (0.3 - 0.6)) / 2)
     mean = torch.tensor([0.7 * 0.3, 0.2 * 0.6, 0.1 * 0.1]).sqrt()
     assert reward_of_label(logits, torch.tensor([0])).item() == pytest.approx((mean[0] / mean.sum()).item())
+
+
+def test_use_that_is_as_balanced_as_can_be_costs_nothing_but_its_work() -> None:
+    model = make("arnet").train()
+    assert isinstance(model, ARNet)
+    options = len(model.sizes) + 4
+    even = torch.eye(options).expand(2, -1, -1)  # every choice once in each video
+    alone = torch.eye(options)[:1].expand(2, options, -1)  # the largest resolution, always
+    logits, progress = torch.zeros(2, CLASSES), Progress(0, 1)
+    own = torch.zeros(2, options, CLASSES)
+    entropy = 0.95 * 2 * torch.tensor(float(CLASSES)).log()
+    found = [
+        model.loss(Output(logits, extras={"decided": decided, "own": own}), torch.zeros(2).long(), progress)
+        for decided in (even, alone)
+    ]
+    assert (found[0] - entropy).item() == pytest.approx(0.05 * sum(model.costs) / options, rel=1e-4)
+    assert (found[1] - entropy).item() == pytest.approx(0.05 * (1 + 3 * (1 - 1 / options) ** 0.5), rel=1e-4)
 
 
 def test_rewards_are_discounted_backwards() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import UserError
+from bench.experiment import Timing
 from bench.methods import METHODS
 from bench.profile import Profile, profile_all
 
+TINY_ARNET = {"smaller": "tiny+tiny", "sizes": "64+48+40", "glance": "tiny-glance", "glance_size": "32", "hidden": "8"}
 SOMETHING = {"per": "video", "head": "average", "glance_frames": "8", "hidden": "1024"}
 # Method, frames, classes, settings, published GFLOPs. Sources: docs/rivals.md.
 PUBLISHED = [
@@ -55,6 +57,17 @@ def test_afnet_follows_the_ratio_exactly() -> None:
     rows = one("afnet", 8, ratios=[0.0, 0.5, 1.0])
     none, half, full = (row.gmacs for row in rows)
     assert half == pytest.approx((none + full) / 2) and full == pytest.approx(23.029, abs=1e-3)
+
+
+def test_a_row_with_times_has_the_multiply_adds_of_the_whole_frames_that_were_timed() -> None:
+
+    def profiled(ratio: float, timing: Timing | None = None) -> Profile:
+        (row,) = one("arnet", 7, ratios=[ratio], backbone="tiny", sizes=[32], assignments=TINY_ARNET, timing=timing)
+        return row
+
+    timed = profiled(0.25, Timing(batch=1, rounds=3))
+    assert timed.clips_per_second
+    assert timed.gmacs == pytest.approx(profiled(2 / 7).gmacs) != profiled(0.25).gmacs
 
 
 @pytest.mark.parametrize(
