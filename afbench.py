@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,15 +14,16 @@ import tyro
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.experiment import Timing
+    from bench.experiment import Experiment, Timing
 
 MISTAKE = 2  # exit status of a user's mistake, as of an unknown flag
 INTERRUPTED = 130
+FOUND = 1  # of a check
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Train, measure and report ten points on the embedded data set; run again, it goes on where it was.
+    """Train, measure and report twelve points on the embedded data set; run again, it goes on where it was.
 
     About 9 minutes on 2 CPU cores. Nothing is downloaded.
     """
@@ -69,6 +71,10 @@ class Run:
         default_factory=list
     )
     """Any field of the experiment by its dotted name, for example training.lr=0.02; once for each field."""
+    grid: Annotated[list[str], tyro.conf.arg(metavar="FIELD=A,B,..."), tyro.conf.UseAppendAction] = field(
+        default_factory=list
+    )
+    """Several points of the one training, for example evaluation.budget=2,4: loaded once, timed in turns."""
     runs: Path = Path("runs")
     """Folder of the records."""
 
@@ -90,13 +96,14 @@ class Run:
                 f"--ratio is {self.ratio:g}, but {self.method} computes every frame in full; expected it with a method "
                 "that selects frames: afnet."
             )
-        experiment = override(start, assignments)
-        from bench.run import run_experiment
+        points = _grid(override(start, assignments), self.grid)
+        from bench.run import run_points
         from sweeps.progress import stage_bars
 
         with stage_bars() as report:
-            result = run_experiment(experiment, self.runs, report)
-        _print_result(result.path)
+            results = run_points(points, self.runs, report)
+        for result in results:
+            _print_result(result.path)
 
 
 @dataclass(frozen=True)
@@ -126,8 +133,8 @@ class Profile:
     """Time the networks too, of random weights: clips per second, latency, saving realised."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where they are timed."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of weights and clips when timed."""
+    dtype: tuple[Literal["float32", "bfloat16", "float16"], ...] = ("float32",)
+    """Of weights and clips when timed; a row for each."""
     batch: int = 2
     """Clips a forward when timed."""
     rounds: int = 7
@@ -146,20 +153,20 @@ class Profile:
             backbone=self.backbone,
             classes=self.classes,
             assignments=_assignments(self.set, "keep=4"),
-            timing=self._timing(),
+            timings=self._timings(),
         )
         from sweeps.progress import print_rows
 
         print_rows([row.to_dict() for row in rows], self.format)
 
-    def _timing(self) -> Timing | None:
+    def _timings(self) -> list[Timing | None]:
         from bench.experiment import Timing
         from bench.run import check_device
 
         if not self.time:
-            return None
+            return [None]
         check_device(self.device, "--device")
-        return Timing(device=self.device, dtype=self.dtype, batch=self.batch, rounds=self.rounds)
+        return [Timing(device=self.device, dtype=dtype, batch=self.batch, rounds=self.rounds) for dtype in self.dtype]
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,28 @@ class Report:
         _report(self.runs, self.out, self.on_bad)
 
 
+@dataclass(frozen=True)
+class Check:
+    """Whether the records of a folder may be believed; a line for each thing that is not as it should be.
+
+    Schema and ids, metrics from samples, multiply-adds from decisions, quiet timings, a complete environment. The exit
+    status is 0 where nothing was found, 1 where something was.
+    """
+
+    runs: tyro.conf.Positional[Path]
+    """Folder of records, or a single result.json."""
+
+    def __call__(self) -> None:
+        from bench.check import check
+
+        records, findings = check(self.runs)
+        for finding in findings:
+            print(finding)
+        print(f"{records} records, {len(findings)} findings", file=sys.stderr)
+        if findings:
+            sys.exit(FOUND)
+
+
 Sweep = Annotated[
     Annotated[SweepList, tyro.conf.subcommand("list")]
     | Annotated[SweepPlan, tyro.conf.subcommand("plan")]
@@ -237,6 +266,7 @@ Command = (
     | Annotated[Profile, tyro.conf.subcommand("profile")]
     | Sweep
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
 )
 
 
@@ -249,6 +279,21 @@ def _assignments(texts: list[str], example: str) -> dict[str, str]:
             raise UserError(f"--set got {text!r}; expected FIELD=VALUE, for example {example}.")
         found[name] = value
     return found
+
+
+def _grid(start: Experiment, texts: list[str]) -> list[Experiment]:
+    """Every combination of the values that --grid gives to fields of one training's points."""
+    from bench.experiment import override
+
+    axes = {name: values.split(",") for name, values in _assignments(texts, "evaluation.budget=2,4").items()}
+    points = [override(start, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+    for point in points:
+        if point.training_id != start.training_id or point.timing != points[0].timing:
+            raise UserError(
+                f"--grid has {', '.join(axes)}; expected fields of the evaluation alone, since its points share one "
+                "checkpoint and one timing. A recipe sweeps over anything: `afbench sweep`."
+            )
+    return points
 
 
 def _report(runs: list[Path], out: Path, on_bad: str) -> None:

@@ -53,7 +53,7 @@ def prepare(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Train, measure and report ten points on the embedded data set; again, it goes on where it was."""
+    """Train, measure and report twelve points on the embedded data set; again, it goes on where it was."""
     run(session, "afbench", "demo", *session.posargs)
 
 
@@ -65,9 +65,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Speed as ratios within one run, kept in .benchmarks; `-- --benchmark-compare` sets them beside the last ones."""
+    """Speed, and ratios within one run, kept in .benchmarks; `-- --compare` sets them beside the last ones."""
     files = ("tests/benchmarks", "-o", "python_files=benchmark_*.py")
-    run(session, "python", "-m", "pytest", "-q", *files, "--benchmark-autosave", *session.posargs)
+    options = ["--benchmark-compare" if option == "--compare" else option for option in session.posargs]
+    run(session, "python", "-m", "pytest", "-q", *files, "--benchmark-autosave", *options)
 
 
 @nox.session

@@ -29,7 +29,10 @@ def temporal_shift(x: Tensor, frames: int, fraction: int = FRACTION) -> Tensor:
     Returns:
         A new tensor of x's shape and memory format.
     """
-    shifted: Tensor = _Shift.apply(x, frames, x.shape[1] // fraction)
+    fold = x.shape[1] // fraction
+    if not (torch.is_grad_enabled() and x.requires_grad):  # torch.jit, by which fvcore counts, cannot trace the other
+        return _shift(x, frames, slice(fold), slice(fold, 2 * fold))
+    shifted: Tensor = _Shift.apply(x, frames, fold)
     return shifted
 
 

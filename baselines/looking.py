@@ -46,7 +46,7 @@ def take_frames(clips: Tensor, chosen: Tensor) -> Tensor:
 
 def as_mask(chosen: Tensor, frames: int) -> Tensor:
     """(N, k) indices -> (N, T) bool."""
-    return torch.zeros(len(chosen), frames, dtype=torch.bool, device=chosen.device).scatter_(1, chosen, True)
+    return (chosen[:, :, None] == torch.arange(frames, device=chosen.device)).any(dim=1)
 
 
 def as_indices(mask: Tensor) -> Tensor:

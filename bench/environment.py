@@ -32,7 +32,7 @@ def describe_environment(device: str) -> dict[str, Any]:
         "host": socket.gethostname(),
         "processor": processor(),
         "cores": available_cores(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "source": source_version(),
         "device": describe_device(device),
     }
@@ -84,7 +84,8 @@ def source_version() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Of an installed package, None where it is not there."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

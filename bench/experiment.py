@@ -21,7 +21,7 @@ from bench.methods import find_method
 from bench.settings import MethodSettings
 
 # Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
-SCHEMA = 5
+SCHEMA = 6
 TRAINING_PARTS = ("data", "model", "training")
 POINT_PARTS = (*TRAINING_PARTS, "evaluation", "timing")
 ID_LENGTH = 12
@@ -111,6 +111,9 @@ class Timing(Checked):
     dtype: str = choice("float32", "of weights and clips", "float32", "bfloat16", "float16")
     batch: int = number(16, "clips a forward in the offline scenario", at_least=1)
     rounds: int = number(20, "interleaved rounds over the executions", at_least=3)
+    warmup: float = number(1.0, "seconds before them at most, less where times settle earlier", at_least=0)
+    layout: str = choice("channels_last", "of pixels and weights", "channels_last", "contiguous")
+    mode: str = choice("eager", "how operators are launched", "eager", "compile", "graph")
     optimised: bool = switch(True, "the network as afnet.optimize_for_inference leaves it, for every method alike")
 
 

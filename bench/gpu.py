@@ -26,10 +26,11 @@ from afnet.contract import Execution, Selection, VideoModel
 from afnet.cost import closed_form
 from afnet.spatial import GRID
 from baselines.tsm import TSM
+from bench.device import capture
 from bench.environment import describe_environment
 from bench.files import make_folder, write_json
 from bench.macs import cost_model
-from bench.throughput import summarise
+from bench.throughput import summarise, take_turns
 
 RATIOS = (0.25, 0.4, 0.5, 0.8, 1.0)
 CLASSES = 174
@@ -45,6 +46,7 @@ class Plan:
     Attributes:
         batches: clips of each scenario.
         budget_s: seconds after which no further network is begun.
+        warmup_s: seconds of warm-up at most, for all variants together.
     """
 
     device: torch.device
@@ -55,6 +57,7 @@ class Plan:
     batches: dict[str, int]
     rounds: int
     budget_s: float = 450.0
+    warmup_s: float = 3.0
 
 
 GPU = Plan(
@@ -201,9 +204,9 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
         variants["tsm"] = variant(rival, clips, execution="dense")
     if plan.device.type == "cuda":
         static = [name for name in variants if name.startswith(("dense", "budget", "tsm"))]
-        variants |= {f"{name}, graph": _graphed(variants[name]) for name in static}
+        variants |= {f"{name}, graph": capture(variants[name])[0] for name in static}
     cost = closed_form(backbone, frames=plan.frames, classes=CLASSES, size=plan.side)
-    samples = interleave(variants, plan)
+    samples = take_turns(variants, plan.device, rounds=plan.rounds, warmup=plan.warmup_s).samples
     return {
         "backbone": backbone,
         "scenario": scenario,
@@ -254,43 +257,6 @@ def variant(model: VideoModel, clips: Tensor, **attributes: Any) -> Variant:
         return model(clips).logits
 
     return forward
-
-
-def _graphed(forward: Variant) -> Variant:
-    """The forward as one CUDA graph; its shapes must not depend on data."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            forward()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        forward()
-    return graph.replay
-
-
-def interleave(variants: dict[str, Variant], plan: Plan, warmup: int = 3) -> dict[str, list[float]]:
-    """Seconds of each variant, taking turns within rounds."""
-    samples: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(warmup + plan.rounds):
-        for name, forward in variants.items():
-            elapsed = _timed(forward, plan.device)
-            if number >= warmup:
-                samples[name].append(elapsed)
-    return samples
-
-
-def _timed(forward: Variant, device: torch.device) -> float:
-    if device.type != "cuda":
-        started = time.perf_counter()
-        forward()
-        return time.perf_counter() - started
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    forward()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / 1e3
 
 
 def savings(

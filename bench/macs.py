@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from afnet.contract import Execution, Selection, VideoModel
 from afnet.fused import FUSES
@@ -37,6 +37,7 @@ class CostModel:
         policy: the part of `static` spent on deciding.
         dense: of the execution that ignores decisions.
         operators: of the dense execution, by operator.
+        modules: of the masked execution, by module, two levels deep.
     """
 
     static: int
@@ -45,6 +46,7 @@ class CostModel:
     policy: int
     dense: int
     operators: dict[str, int]
+    modules: dict[str, int]
 
     def of(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
         """(videos,) multiply-adds of (modules, videos) units."""
@@ -69,6 +71,7 @@ class CostModel:
             "policy": self.policy,
             "dense": self.dense,
             "operators": self.operators,
+            "modules": self.modules,
             "not_counted": "normalisation, activation, pooling, element-wise arithmetic, copies, decoding",
         }
 
@@ -88,10 +91,14 @@ def _fused_sum_flops(add: Any, x: Any, weight: Any, *others: Any, out_shape: Any
     return _fused_flops(x, weight, out_shape=out_shape)
 
 
-# The counter knows torch's public convolutions only.
-FUSED_CONVOLUTIONS: dict[Any, Any] = {}
+def _attention_flops(query: Any, key: Any, value: Any, *others: Any, out_shape: Any = None, **named: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+# What the counter does not know: attention on a processor, which it would take for free, and fused convolutions.
+FORMULAS: dict[Any, Any] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
 if FUSES:
-    FUSED_CONVOLUTIONS = {
+    FORMULAS |= {
         torch.ops.mkldnn._convolution_pointwise: _fused_flops,
         torch.ops.mkldnn._convolution_pointwise_: _fused_sum_flops,
     }
@@ -105,7 +112,7 @@ def count(model: VideoModel, clips: Tensor) -> dict[str, dict[str, int]]:
     """
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         model(clips)
-        with FlopCounterMode(display=False, custom_mapping=FUSED_CONVOLUTIONS) as counter:
+        with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
             model(clips)
     root = type(model).__name__
     return {
@@ -118,15 +125,16 @@ def cost_model(model: VideoModel, clips: Tensor) -> CostModel:
     """Read the parts of the cost off two counted forwards of clips (N, T, 3, H, W)."""
     videos = len(clips)
     masked, dense = (_count_as(model, clips, execution) for execution in ("masked", "dense"))
-    units = model.all_units(*clips.shape[-2:])
-    work = [_total(masked, name) // videos for name in model.unit_modules()]
+    units, whole = model.all_units(*clips.shape[-2:]), ("Global", type(model).__name__)
+    work = [total(masked, name) // videos for name in model.unit_modules()]
     return CostModel(
-        static=_total(masked, "Global") // videos - sum(work),
+        static=total(masked, "Global") // videos - sum(work),
         per_unit=tuple(macs // count for macs, count in zip(work, units, strict=True)),
         all_units=units,
-        policy=sum(_total(masked, name) for name in model.policy_modules()) // videos,
-        dense=_total(dense, "Global") // videos,
+        policy=sum(total(masked, name) for name in model.policy_modules()) // videos,
+        dense=total(dense, "Global") // videos,
         operators={operator: macs // videos for operator, macs in dense["Global"].items()},
+        modules={name: total(masked, name) // videos for name in masked if name not in whole and name.count(".") < 2},
     )
 
 
@@ -152,7 +160,7 @@ def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> int:
         selection = model(clips).selection
     predicted = int(cost.executed(model, selection, clips).sum())
     with model.forcing(selection):  # a decision that is drawn would be drawn anew
-        counted = _total(count(model, clips), "Global")
+        counted = total(count(model, clips), "Global")
     if predicted != counted:
         raise MismatchError(
             f"the cost model gives {predicted} multiply-adds for {len(clips)} videos, the counter {counted}: "
@@ -161,7 +169,7 @@ def verify(model: VideoModel, clips: Tensor, cost: CostModel) -> int:
     return counted
 
 
-def _total(counted: dict[str, dict[str, int]], module: str) -> int:
+def total(counted: dict[str, dict[str, int]], module: str) -> int:
     """Of a module; of a list of modules, which is never called itself, of all in it."""
     if module in counted:
         return sum(counted[module].values())

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 
-from afnet.contract import Answers, Execution
+from afnet.contract import Answers, Execution, Selection, VideoModel
 from afnet.inference import optimize_for_inference
 from bench.errors import UserError, unknown
 from bench.experiment import Timing, parsed
@@ -21,7 +22,7 @@ from bench.macs import CostModel, cost_model
 from bench.methods import build_model, find_method
 from bench.savings import saving_realised
 from bench.settings import MethodSettings
-from bench.throughput import time_batches
+from bench.throughput import Forward, Input, first_of, forward_of, take_turns
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Profile:
         clips_per_second: of "skipped", a batch at once; None where nothing was timed.
         latency_ms: of one clip, median.
         saving: time saved per multiply-add saved, against "dense" of the same weights; with a 95% interval.
+        predicted_off: how far a time is off, as a share, that is read off the line through the cheapest and the dearest
+            of this network's rows; None for these two.
     """
 
     method: str
@@ -55,13 +58,15 @@ class Profile:
     saving: float | None = None
     saving_low: float | None = None
     saving_high: float | None = None
+    predicted_off: float | None = None
+    dtype: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; those of timing are left out where nothing was timed."""
         return {name: v for name, v in asdict(self).items() if name not in TIMED or self.clips_per_second is not None}
 
 
-TIMED = ("clips_per_second", "latency_ms", "saving", "saving_low", "saving_high")
+TIMED = ("clips_per_second", "latency_ms", "saving", "saving_low", "saving_high", "predicted_off", "dtype")
 
 
 def profile_all(
@@ -73,13 +78,13 @@ def profile_all(
     backbone: str,
     classes: int,
     assignments: dict[str, str],
-    timing: Timing | None = None,
+    timings: Sequence[Timing | None] = (None,),
 ) -> list[Profile]:
     """Every method at every number of frames, size and ratio.
 
     Args:
         assignments: settings by name, each for the methods that have it.
-        timing: how to time each row too.
+        timings: how to time each row too, one way after the other.
 
     Raises:
         UserError: as profile, for a ratio outside [0, 1], and for a setting that none of the methods has.
@@ -92,7 +97,7 @@ def profile_all(
         if name not in known:
             raise unknown("setting", name, known, "--set")
     rows = []
-    for method, count, size in product(methods, frames, sizes):
+    for method, count, size, timing in product(methods, frames, sizes, timings):
         settings = _settings(method, assignments)
         rows += profile(
             method,
@@ -172,41 +177,96 @@ def profile(
             policy=cost.policy / 1e9,
             parameters=parameters,
         )
-        rows.append(row if timing is None else _timed(row, cost, settings, classes, ratio, timing))
-    return rows
+        rows.append(row)
+    if timing is None:
+        return rows
+    return _timed(rows, cost, settings, classes, timing)
 
 
 def _timed(
-    row: Profile, cost: CostModel, settings: MethodSettings, classes: int, ratio: float, timing: Timing
-) -> Profile:
-    """The row with the times of its network, of random weights, and the multiply-adds of what was timed.
+    rows: list[Profile], cost: CostModel, settings: MethodSettings, classes: int, timing: Timing
+) -> list[Profile]:
+    """The rows of one network with its times, of random weights, all in turns.
 
-    Every clip has the same decisions, as near the ratio as whole units allow.
+    Every clip has the same decisions, as near the ratio as whole units allow, and a row the multiply-adds of these.
     """
-    entry, device = find_method(row.method), torch.device(timing.device)
-    dtype = getattr(torch, timing.dtype)
+    model, batch = _ready(rows[0], settings, classes, timing)
+    whole, single = ({"dense": _forward(model, each, "dense")} for each in (batch, first_of(batch, 1)))
+    rows = [_of_whole_units(row, model, cost) for row in rows]
+    if find_method(rows[0].method).skips:
+        for row in rows:
+            ratio = 1.0 if row.ratio is None else row.ratio
+            for forwards, each in ((whole, batch), (single, first_of(batch, 1))):
+                forwards[str(row.ratio)] = _forward(
+                    model, each, "skipped", model.example_selection(len(each[0]), ratio)
+                )
+    with torch.inference_mode():
+        offline, alone = (
+            take_turns(forwards, batch[0].device, rounds=timing.rounds, warmup=timing.warmup).samples
+            for forwards in (whole, single)
+        )
+    times = {name: float(np.median(samples)) for name, samples in offline.items()}
+    predicted = _predictions(rows, [times.get(str(row.ratio), 0.0) for row in rows])
+    timed = []
+    for row, seconds in zip(rows, predicted, strict=True):
+        name = str(row.ratio) if str(row.ratio) in times else "dense"
+        compared = {"dense": {"samples": offline["dense"]}}
+        compared |= {"skipped": {"samples": offline[name]}} if name != "dense" else {}
+        saving = saving_realised(compared, row.gmacs_dense, row.gmacs)
+        values = {
+            "dtype": timing.dtype,
+            "clips_per_second": timing.batch / times[name],
+            "latency_ms": float(np.median(alone[name])) * 1e3,
+            "saving": saving["saving_realised"],
+            "saving_low": saving["saving_low"],
+            "saving_high": saving["saving_high"],
+            "predicted_off": None if seconds is None else seconds / times[name] - 1,
+        }
+        timed.append(replace(row, **values))  # type: ignore[arg-type]
+    return timed
+
+
+def _ready(row: Profile, settings: MethodSettings, classes: int, timing: Timing) -> tuple[VideoModel, Input]:
+    """The network of a row as it is deployed, and a batch for it."""
+    device, dtype = torch.device(timing.device), getattr(torch, timing.dtype)
     torch.manual_seed(0)
     model = build_model(row.method, backbone=row.backbone, frames=row.frames, classes=classes, settings=settings).eval()
     model = (optimize_for_inference(model) if timing.optimised else model).to(device, dtype)
     clips = torch.randn(timing.batch, row.frames, 3, row.size, row.size).to(device, dtype)
-    if model.wants_answers:
-        seen = torch.ones(timing.batch, row.frames, dtype=torch.bool, device=device)
-        model.answers = Answers(seen, torch.zeros(*seen.shape, 4, device=device, dtype=dtype))
-    executions: tuple[Execution, ...] = ("dense", "skipped") if entry.skips else ("dense",)
-    model.forced = model.example_selection(timing.batch, ratio)
-    if row.ratio is not None:
-        units = model.kept_units(model.forced, row.size, row.size)[:, :1].cpu().numpy()
-        row = replace(row, gmacs=float(cost.of(units)[0]) / 1e9)
-    offline = time_batches(model, [(clips, model.answers)], executions, timing.rounds)
-    model.forced = model.example_selection(1, ratio)
-    first = None if model.answers is None else Answers(model.answers.informative[:1], model.answers.regions[:1])
-    single = time_batches(model, [(clips[:1], first)], executions[-1:], timing.rounds)
-    saving = saving_realised(offline, row.gmacs_dense, row.gmacs)
-    return replace(
-        row,
-        clips_per_second=timing.batch / offline[executions[-1]]["median"],
-        latency_ms=single[executions[-1]]["median"] * 1e3,
-        saving=saving["saving_realised"],
-        saving_low=saving["saving_low"],
-        saving_high=saving["saving_high"],
-    )
+    if not model.wants_answers:
+        return model, (clips, None)
+    seen = torch.ones(timing.batch, row.frames, dtype=torch.bool, device=device)
+    return model, (clips, Answers(seen, torch.zeros(*seen.shape, 4, device=device, dtype=dtype)))
+
+
+def _forward(model: VideoModel, batch: Input, execution: Execution, forced: Selection | None = None) -> Forward:
+    plain = forward_of(model, [batch], execution)
+
+    def forward() -> None:
+        with model.forcing(forced or Selection()):
+            plain()
+
+    return forward
+
+
+def _of_whole_units(row: Profile, model: VideoModel, cost: CostModel) -> Profile:
+    """The row with the multiply-adds of the decisions that are timed for it."""
+    if row.ratio is None:
+        return row
+    units = model.kept_units(model.example_selection(1, row.ratio), row.size, row.size).cpu().numpy()
+    return replace(row, gmacs=float(cost.of(units)[0]) / 1e9)
+
+
+def _predictions(rows: list[Profile], seconds: list[float]) -> list[float | None]:
+    """What the time of each row should be, were it a line in multiply-adds through the cheapest row and the dearest.
+
+    None for these two themselves, and where there are no others.
+    """
+    cheap, dear = (pick(range(len(rows)), key=lambda i: rows[i].gmacs) for pick in (min, max))
+    if rows[cheap].gmacs == rows[dear].gmacs:
+        return [None] * len(rows)
+    slope = (seconds[dear] - seconds[cheap]) / (rows[dear].gmacs - rows[cheap].gmacs)
+    return [
+        None if index in (cheap, dear) else seconds[cheap] + slope * (row.gmacs - rows[cheap].gmacs)
+        for index, row in enumerate(rows)
+    ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,8 @@ import torch
 from PIL import Image
 
 from afnet.contract import VideoModel
-from afnet.inference import optimize_for_inference
 from bench.data.loader import Batch, present
-from bench.environment import available_cores, describe_device, describe_environment
+from bench.environment import available_cores, describe_environment
 from bench.errors import UserError
 from bench.evaluation import evaluate, first_clips, validation
 from bench.experiment import SCHEMA, Experiment
@@ -24,10 +25,13 @@ from bench.methods import find_method
 from bench.metrics import compute_metrics
 from bench.record import Result, find_result, point_folder, read_result, training_folder, write_heartbeat
 from bench.samples import write_samples
-from bench.throughput import time_executions
+from bench.timing import Point, measure_times
 from bench.training import Clock, Report, set_up_torch, train
+from bench.witnesses import reconcile
 
 PREVIEW_CLIPS = 6
+# Clips that every counter counts.
+COUNTED_CLIPS = 2
 # Share of videos with the same decision from which a learned policy counts as none.
 COLLAPSED = 0.99
 
@@ -61,22 +65,33 @@ def run_experiment(experiment: Experiment, runs: Path, report: Report = quiet) -
     Raises:
         UserError: for a folder, device, checkpoint or record that cannot be used, or logits that are not finite.
     """
-    device = choose_device(experiment)
-    folder, point = training_folder(runs, experiment), point_folder(runs, experiment)
-    make_folder(folder)
-    make_folder(point)
+    return run_points([experiment], runs, report)[0]
+
+
+def run_points(points: Sequence[Experiment], runs: Path, report: Report = quiet) -> list[Result]:
+    """Bring points of one training to their records: trained or loaded once, timed in turns with one another.
+
+    Args:
+        points: with the same training_id, device and timing settings.
+
+    Raises:
+        UserError: as run_experiment; none of the points that are measured together is recorded then.
+    """
+    first = points[0]
+    assert {point.training_id for point in points} == {first.training_id}
+    device = choose_device(first)
+    folder = training_folder(runs, first)
+    for path in (folder, *(point_folder(runs, point) for point in points)):
+        make_folder(path)
     with locked(folder, f"Another process works on {folder}; waiting for it."):
-        done = find_result(runs, experiment)
-        if done is not None:
-            return done
-        set_up_torch(experiment.runtime.threads or available_cores(), device)
-        report = beating(folder, report)
-        model, clock = train(experiment, folder, device, report)
-        values = _measure(model, experiment, point, device, clock, report)
-        # The last file to appear: its presence says that all the others are there.
-        write_json(point / "result.json", values)
-        write_heartbeat(folder, "done", experiment.steps, experiment.steps)
-    return read_result(point / "result.json")
+        missing = [point for point in points if find_result(runs, point) is None]
+        if missing:
+            set_up_torch(first.runtime.threads or available_cores(), device)
+            report = beating(folder, report)
+            model, clock = train(first, folder, device, report)
+            _measure(model, missing, runs, device, clock, report)
+            write_heartbeat(folder, "done", first.steps, first.steps)
+    return [read_result(point_folder(runs, point) / "result.json") for point in points]
 
 
 def choose_device(experiment: Experiment) -> torch.device:
@@ -100,41 +115,60 @@ def check_device(device: str, field: str) -> None:
 
 
 def _measure(
-    model: VideoModel, experiment: Experiment, point: Path, device: torch.device, clock: Clock, report: Report
-) -> dict[str, Any]:
-    """Everything of result.json; writes the other files of the point."""
+    model: VideoModel, points: Sequence[Experiment], runs: Path, device: torch.device, clock: Clock, report: Report
+) -> None:
+    """Evaluate each point, time them in turns, and write their files, each result.json last."""
+    ready, records = [], []
+    for experiment in points:
+        started = time.perf_counter()
+        own = _at_point(copy.deepcopy(model), experiment)
+        cost, facts = _evaluate(own, experiment, point_folder(runs, experiment), device, report)
+        ready.append(Point(own, experiment, cost))
+        records.append((facts, time.perf_counter() - started))
+    report("time", 0, 1)
     started = time.perf_counter()
-    model = _at_point(model, experiment)
+    timings = measure_times(ready)
+    timed = (time.perf_counter() - started) / len(points)
+    report("time", 1, 1)
+    for experiment, (facts, evaluated), timing in zip(points, records, timings, strict=True):
+        values = {
+            **facts,
+            "timing": timing,
+            "stages": {
+                "unit": "seconds",
+                "training": round(clock.total, 3),
+                "training_loader_share": round(clock.loading / clock.total, 4) if clock.total else 0.0,
+                "evaluation": round(evaluated, 3),
+                "timing": round(timed, 3),
+            },
+            "environment": describe_environment(device.type),
+        }
+        # The last file to appear: its presence says that all the others are there.
+        write_json(point_folder(runs, experiment) / "result.json", values)
+
+
+def _evaluate(
+    model: VideoModel, experiment: Experiment, point: Path, device: torch.device, report: Report
+) -> tuple[CostModel, dict[str, Any]]:
+    """What a point costs, and the deterministic part of its record; writes its other files."""
     batches = validation(experiment)
     first = present(model, batches[0], device)
     cost = cost_model(model, first)
     verify(model, first, cost)
+    witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
     samples = evaluate(model, batches, experiment, cost, device, report)
-    evaluated = time.perf_counter()
-    report("time", 0, 1)
-    timing = _time(model, experiment, cost)
-    report("time", 1, 1)
     write_samples(point / "samples.parquet", samples)
     preview = first_clips(experiment, PREVIEW_CLIPS)
     write_preview(point / "clips.jpg", preview)
     metrics = compute_metrics(samples)
-    return {
+    return cost, {
         "schema": SCHEMA,
         "training_id": experiment.training_id,
         "experiment_id": experiment.experiment_id,
         "experiment": experiment.to_dict(),
         "metrics": metrics,
         "warnings": _warnings(experiment, metrics),
-        "macs": {**cost.to_dict(), "views": 1},
-        "timing": timing,
-        "stages": {
-            "unit": "seconds",
-            "training": round(clock.total, 3),
-            "training_loader_share": round(clock.loading / clock.total, 4) if clock.total else 0.0,
-            "evaluation": round(evaluated - started, 3),
-            "timing": round(time.perf_counter() - evaluated, 3),
-        },
-        "environment": describe_environment(device.type),
+        "macs": {**cost.to_dict(), "views": 1, "witnesses": witnesses},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "preview": {"file": "clips.jpg", "videos": preview.videos.tolist()},
     }
@@ -167,32 +201,6 @@ def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
     if evaluation.budget:
         model.budget = evaluation.budget  # type: ignore[assignment]
     return model
-
-
-def _time(model: VideoModel, experiment: Experiment, cost: CostModel) -> dict[str, Any]:
-    """Time the point on the first validation clips; the multiply-adds of the network that is timed stand beside it."""
-    timing = experiment.timing
-    device, dtype = torch.device(timing.device), getattr(torch, timing.dtype)
-    batch = first_clips(experiment, timing.batch)
-    optimised = optimize_for_inference(model) if timing.optimised else None  # before the cast: folding rounds
-    model = model.to(device=device, dtype=dtype)
-    clips = present(model, batch, device, dtype)
-    with torch.inference_mode():
-        if not model(clips).logits.isfinite().all():
-            raise UserError(
-                f"Timed in {timing.dtype}, the network's logits are not finite, so its decisions mean nothing; use "
-                "a timing.dtype that holds its values: float32, or bfloat16 instead of float16."
-            )
-    if optimised is not None:
-        model = optimised.to(device=device, dtype=dtype)
-        clips = present(model, batch, device, dtype)
-    macs = verify(model, clips, cost)
-    return {
-        **time_executions(model, clips, timing, skips=find_method(experiment.model.method).skips),
-        "optimised": timing.optimised,
-        "device": describe_device(timing.device),
-        "macs_per_video": macs / len(clips),
-    }
 
 
 def write_preview(path: Path, batch: Batch) -> None:

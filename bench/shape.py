@@ -32,13 +32,23 @@ QUARTILES = Kind(
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str))
 TEXTS = Kind("a list of text", lambda value: isinstance(value, list) and all(map(TEXT.holds, value)))
+NUMBERS = Kind("a list of numbers", lambda value: isinstance(value, list) and all(map(NUMBER.holds, value)))
+NUMBER_OR_NULL = Kind("a number or null", lambda value: value is None or NUMBER.holds(value))
 TEXT_OR_NULL = Kind("text or null", lambda value: value is None or isinstance(value, str))
 SWITCH_OR_NULL = Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
 
 Shape = dict[str, Any]
 """Names and what is expected under each: a Kind or a Shape. "name?" may be missing; "*" is every name there is."""
 
-TIMED: Shape = {"batch": POSITIVE, "median": POSITIVE, "quartiles": QUARTILES, "p90": POSITIVE, "noisy": SWITCH}
+TIMED: Shape = {
+    "batch": POSITIVE,
+    "median": POSITIVE,
+    "quartiles": QUARTILES,
+    "p90": POSITIVE,
+    "noisy": SWITCH,
+    "stable": SWITCH,
+    "again?": POSITIVE,
+}
 EXECUTIONS: Shape = {"dense": {}, "*": TIMED}
 RESULT: Shape = {
     "experiment": {},
@@ -57,8 +67,27 @@ RESULT: Shape = {
         "commonest_decision?": SHARE,
     },
     "warnings": TEXTS,
-    "macs": {"dense": POSITIVE},
-    "timing": {"macs_per_video": POSITIVE, "scenarios": {"offline": EXECUTIONS, "single_stream": EXECUTIONS}},
+    "macs": {
+        "static": NUMBER,
+        "per_unit": NUMBERS,
+        "all_units": NUMBERS,
+        "dense": POSITIVE,
+        "witnesses": {"*": {"missing": TEXT, "total": NUMBER_OR_NULL, "apart": NUMBER_OR_NULL}},
+    },
+    "timing": {
+        "macs_per_video": POSITIVE,
+        "requested_batch": POSITIVE,
+        "throttled": SWITCH,
+        "dtype": TEXT,
+        "energy": {"joules_per_video?": POSITIVE},
+        "roofline": {
+            "utilisation": POSITIVE,
+            "macs_per_byte": POSITIVE,
+            "macs_per_second": POSITIVE,
+            "roof": {"copy": POSITIVE, "product": POSITIVE},
+        },
+        "scenarios": {"offline": EXECUTIONS, "single_stream": EXECUTIONS},
+    },
     "stages": {},
     "environment": {
         "device": {"name": TEXT},

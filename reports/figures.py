@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -59,11 +60,48 @@ def accuracy_vs_throughput(table: pd.DataFrame, ceiling: float | None) -> Figure
     return _frontier(table, "clips_per_second", label, ceiling, cheaper_is_less=False)
 
 
+def roofline(table: pd.DataFrame) -> Figure:
+    """What was reached against arithmetic intensity, under the roof of each device and dtype."""
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        places = np.geomspace(table["macs_per_byte"].min() / 4, table["macs_per_byte"].max() * 4, 200)
+        for (copy, product), rows in table.groupby(["roof_copy", "roof_product"]):
+            axes.plot(places, np.minimum(places * copy, product) / 1e9, color="0.45", linewidth=1)
+            axes.annotate(
+                f"{rows['device'].iloc[0]}, {rows['dtype'].iloc[0]}",
+                (places[-1], product / 1e9),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="right",
+                fontsize=7,
+                color="0.35",
+            )
+        for method, (colour, marker) in _looks(table).items():
+            rows = table[table["method"] == method].assign(reached=table["macs_per_second"] / 1e9)
+            sns.scatterplot(
+                data=rows, x="macs_per_byte", y="reached", color=colour, marker=marker, s=46, ax=axes, label=method
+            )
+        axes.set(xscale="log", yscale="log")
+        axes.set_xlabel("multiply-adds per byte that operators read and write")
+        axes.set_ylabel("1e9 multiply-adds per second, offline")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+        sns.despine(figure)
+    return figure
+
+
+def _looks(table: pd.DataFrame) -> dict[str, tuple[Any, str]]:
+    """Colour and marker of each method, both its own."""
+    methods = list(dict.fromkeys(table["method"]))
+    # A step further in each round through the palette, so that no two methods share both.
+    return {
+        method: (PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)])
+        for number, method in enumerate(methods)
+    }
+
+
 def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *, cheaper_is_less: bool) -> Figure:
     with sns.axes_style("whitegrid"), plt.rc_context(style()):
         figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
-        methods = list(dict.fromkeys(table["method"]))
-        colours = dict(zip(methods, PALETTE * len(methods), strict=False))
         if ceiling is not None:
             axes.axhline(100 * ceiling, color="0.45", linestyle=":", linewidth=1)
             axes.annotate(
@@ -76,11 +114,9 @@ def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *,
                 fontsize=7,
                 color="0.35",
             )
-        for number, method in enumerate(methods):
-            # A step further in each round through the palette, so that no two methods share both.
-            marker = MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
+        for method, (colour, marker) in _looks(table).items():
             rows = table[table["method"] == method].sort_values(x)
-            _draw_method(axes, rows, x, colours[method], marker, cheaper_is_less)
+            _draw_method(axes, rows, x, colour, marker, cheaper_is_less)
         axes.set_xlabel(label)
         axes.set_ylabel("top-1 accuracy (%)")
         axes.set_ylim(max(0.0, table["top1"].min() - 8), 101.5)

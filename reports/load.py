@@ -142,6 +142,18 @@ def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
+def _roofline(timing: dict[str, Any]) -> dict[str, Any]:
+    facts = timing["roofline"]
+    return {
+        "utilisation": facts["utilisation"],
+        "macs_per_byte": facts["macs_per_byte"],
+        "macs_per_second": facts["macs_per_second"],
+        "roof_copy": facts["roof"]["copy"],
+        "roof_product": facts["roof"]["product"],
+        "dtype": timing["dtype"],
+    }
+
+
 def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:
     """Throughput of the executed path, latency, and how much of the multiply-adds saved was time saved."""
     scenarios = result.values["timing"]["scenarios"]
@@ -154,7 +166,10 @@ def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:
         "clips_per_second_low": timed["batch"] / high,
         "clips_per_second_high": timed["batch"] / low,
         "latency_p90_ms": single[used]["p90"] * 1e3,
-        "noisy": timed["noisy"],
+        "noisy": timed["noisy"] or result.values["timing"]["throttled"],
+        "again": timed.get("again"),
+        "joules_per_video": result.values["timing"]["energy"].get("joules_per_video"),
+        **_roofline(result.values["timing"]),
         **saving_realised(offline, row["gflops_dense"], result.values["timing"]["macs_per_video"] / 1e9),
         "device": result.values["timing"]["device"]["name"],
     }

@@ -13,7 +13,7 @@ from bench.data.catalogue import find_dataset
 from bench.files import check_folder, make_folder, replacing, write_text
 from bench.metrics import METRICS
 from bench.record import Result
-from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, save
+from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, roofline, save
 from reports.filmstrip import Filmstrip
 from reports.findings import findings
 from reports.load import Records, load_records
@@ -61,6 +61,9 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
                 "point of it beats. Vertical bars: 95% interval over videos (Wilson)."),
         _figure(accuracy_vs_throughput(table, dataset.order_blind_ceiling), folder, "accuracy-vs-throughput",
                 "Top-1 accuracy against clips per second of the executed path; horizontal bars are quartiles."),
+        _figure(roofline(table), folder, "roofline",
+                "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
+                "device allows, by copying on the left and by matrix products on the right, both measured on it."),
     ]  # fmt: skip
     videos = ", ".join(str(count) for count in sorted(table["videos"].unique()))
     caption = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.experiment import Data, Evaluation, Experiment, Model, Training
+from bench.experiment import Data, Evaluation, Experiment, Model, Timing, Training
 from bench.settings import AFNet, FrameAverage, FrameChoice, MethodSettings, SCSampler
 
 # One recipe for every method: from scratch, one pass over clips that are generated as they are needed.
@@ -29,7 +29,9 @@ AFNET = AFNet(
 )
 
 
-BASE = Experiment(data=DATA, model=Model("afnet", "tiny", 8, AFNET), training=TRAINING)
+# Enough for intervals, in a demo's time.
+TIMING = Timing(rounds=12, warmup=0.2)
+BASE = Experiment(data=DATA, model=Model("afnet", "tiny", 8, AFNET), training=TRAINING, timing=TIMING)
 SETTINGS: dict[str, MethodSettings] = {"tsn": PLAIN, "tsm": PLAIN, "afnet": AFNET}
 
 # Of AFNet: frames, target ratio, temporal shift.
@@ -68,5 +70,5 @@ def demo(tiny: bool) -> list[Experiment]:
 def shortened(point: Experiment) -> Experiment:
     """Two steps and a few videos: the whole way in seconds, with meaningless accuracies."""
     return replace(
-        point, data=replace(point.data, train_clips=32, val_clips=32), timing=replace(point.timing, rounds=3)
+        point, data=replace(point.data, train_clips=32, val_clips=32), timing=replace(point.timing, rounds=3, warmup=0.0)
     )

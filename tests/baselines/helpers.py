@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.backbones import Backbone, make_backbone
-from bench.macs import FUSED_CONVOLUTIONS
+from bench.macs import FORMULAS
 from tests.baselines import reference
 
 MOBILE: dict[str, Callable[..., Tensor]] = {
@@ -42,6 +42,6 @@ def lively(name: str, *, frames: int = 0) -> Backbone:
 
 
 def counted(network: nn.Module, x: Tensor) -> int:
-    with FlopCounterMode(display=False, custom_mapping=FUSED_CONVOLUTIONS) as counter, torch.no_grad():
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter, torch.no_grad():
         network(x)
     return counter.get_total_flops() // 2

@@ -62,7 +62,7 @@ def test_afnet_follows_the_ratio_exactly() -> None:
 def test_a_row_with_times_has_the_multiply_adds_of_the_whole_frames_that_were_timed() -> None:
 
     def profiled(ratio: float, timing: Timing | None = None) -> Profile:
-        (row,) = one("arnet", 7, ratios=[ratio], backbone="tiny", sizes=[32], assignments=TINY_ARNET, timing=timing)
+        (row,) = one("arnet", 7, ratios=[ratio], backbone="tiny", sizes=[32], assignments=TINY_ARNET, timings=[timing])
         return row
 
     timed = profiled(0.25, Timing(batch=1, rounds=3))

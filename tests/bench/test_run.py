@@ -26,7 +26,7 @@ from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
 from bench.metrics import compute_metrics
 from bench.record import point_folder, read_result, result_files, training_folder
-from bench.run import beating, quiet, run_experiment
+from bench.run import beating, quiet, run_experiment, run_points
 from bench.samples import read_samples
 from bench.training import train
 from tests.conftest import small
@@ -108,6 +108,19 @@ def test_points_of_one_training_share_its_checkpoint(runs: Path) -> None:
             by_training.get(read_result(path).values["training_id"], 0) + 1
         )
     assert sorted(by_training.values()) == [1, 1, 2]
+
+
+def test_points_of_one_training_are_measured_together(tmp_path: Path) -> None:
+    start = small("uniform", frames=4, keep=2)
+    points = [replace(start, evaluation=replace(start.evaluation, budget=budget)) for budget in (1, 2, 4)]
+    alone = run_experiment(points[1], tmp_path)
+    results = run_points(points, tmp_path)
+    assert [round(result.metrics["kept_ratio"] * 4) for result in results] == [1, 2, 4]
+    assert results[1].values == alone.values, "a point that was done is only read"
+    assert [result.values["timing"]["in_turns_with"] for result in results] == [2, 1, 2]
+    fresh = run_points(points, tmp_path / "fresh")
+    for one, other in zip(results, fresh, strict=True):
+        assert (one.metrics, one.values["macs"]) == (other.metrics, other.values["macs"])
 
 
 def test_metrics_are_those_of_the_samples(runs: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
-from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput
+from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, roofline
 
 TABLE = pd.DataFrame(
     {
@@ -81,3 +81,14 @@ def test_no_two_methods_share_colour_and_marker() -> None:
         for dots in drawn
     }
     assert len(drawn) == len(looks) == 25
+
+
+def test_points_lie_under_the_roof_of_their_device() -> None:
+    rows = TABLE.assign(
+        macs_per_byte=[2.0, 8.0], macs_per_second=[1e10, 3e10], roof_copy=1e10, roof_product=4e10, dtype="float32"
+    )
+    axes = roofline(rows).axes[0]
+    (places, most), *_ = [np.asarray(line.get_data()) for line in axes.lines]
+    np.testing.assert_allclose(most, np.minimum(10 * places, 40))
+    (dots,) = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
+    np.testing.assert_allclose(np.asarray(dots.get_offsets()), [[2, 10], [8, 30]])

@@ -17,7 +17,7 @@ from tests.conftest import small
 
 def test_the_demo_has_the_methods_own_names() -> None:
     labels = method_labels(find_recipe("demo").points(False))
-    assert set(labels) == {"TSN", "TSM", "AFNet", "AFNet, no shift"}
+    assert set(labels) == {"TSN", "TSM", "AFNet", "AFNet, no shift", "Uniform frames", "SCSampler"}
 
 
 @pytest.mark.parametrize(

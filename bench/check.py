@@ -1,0 +1,171 @@
+"""Whether a folder of records may be believed: every record against its own files, each finding one line.
+
+Imports no torch: nothing is run, and nothing in the folder is unpickled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import UserError
+from bench.metrics import compute_metrics
+from bench.record import Result, read_result, result_files
+from bench.samples import Samples, read_samples
+from bench.statistics import AGREEMENT
+
+# Beyond which two runs of the same forward in the same rounds are too far apart for a comparison.
+AGAIN = 0.03
+FACTS = ("python", "platform", "host", "processor", "cores", "packages", "source", "device")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        path: of the record.
+        rule: name of the rule in RULES, or "record".
+        text: what was found.
+    """
+
+    path: Path
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.rule}: {self.text}"
+
+
+def check(runs: Path) -> tuple[int, list[Finding]]:
+    """Check every record below a folder.
+
+    Returns:
+        How many records there are, and what is wrong with them, in the order of their paths.
+
+    Raises:
+        UserError: where there is no such folder, or no record in it.
+    """
+    paths = result_files(runs)
+    if not paths:
+        raise UserError(f"No record below {runs}; expected a folder that `afbench run` or `afbench demo` wrote.")
+    findings: list[Finding] = []
+    seen: dict[str, Result] = {}
+    for path in paths:
+        try:
+            result = read_result(path)
+            samples = read_samples(path.parent / "samples.parquet")
+        except UserError as error:
+            findings.append(Finding(path, "record", str(error).removeprefix(f"{path} ")))
+            continue
+        for rule, problems in RULES.items():
+            findings += [Finding(path, rule, text) for text in problems(result, samples)]
+        earlier = seen.setdefault(result.experiment.experiment_id, result)
+        if earlier.values != result.values:
+            findings.append(Finding(path, "twice", f"{earlier.path} holds another result of the same experiment"))
+    return len(paths), findings
+
+
+def _place(result: Result, samples: Samples) -> Iterator[str]:
+    """Folders are named after the ids of what lies in them, and the training's files are there."""
+    point, training = result.path.parent, result.path.parent.parent.parent
+    for folder, name in ((point, "experiment_id"), (training, "training_id")):
+        if folder.name != result.values[name]:
+            yield f"lies in a folder {folder.name}, but its {name} is {result.values[name]}"
+    for name in ("experiment.json", "checkpoint.pt", "progress.jsonl"):
+        if not (training / name).is_file():
+            yield f"its training has no {name}"
+
+
+def _metrics(result: Result, samples: Samples) -> Iterator[str]:
+    """The samples give the metrics."""
+    if len(samples.video) != result.experiment.data.val_clips:
+        yield f"has {len(samples.video)} samples of {result.experiment.data.val_clips} validation videos"
+    if len(set(samples.video.tolist())) != len(samples.video):
+        yield "has several samples of one video"
+    found = compute_metrics(samples)
+    for name in sorted(found.keys() | result.metrics.keys()):
+        said, is_so = result.metrics.get(name), found.get(name)
+        if not _same(said, is_so):
+            yield f"says {name} {said}, but its samples give {is_so}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(one == other)
+
+
+def _macs(result: Result, samples: Samples) -> Iterator[str]:
+    """Every video costs what its decisions cost, and the counters agree."""
+    macs, execution = result.values["macs"], result.experiment.evaluation.execution
+    per_unit, all_units = (np.array(macs[name], np.int64) for name in ("per_unit", "all_units"))
+    most = macs["static"] + int((per_unit * all_units).sum())
+    expected: np.ndarray[Any, Any] | None = None
+    if execution != "skipped" or not len(per_unit):
+        expected = np.full(len(samples.video), macs["dense"] if execution == "dense" else most)
+    elif samples.kept is not None and samples.cells is None and samples.kept.shape[1] == len(per_unit):
+        expected = macs["static"] + samples.kept.sum(axis=2) @ per_unit
+    if expected is not None and not np.array_equal(expected, samples.macs):
+        wrong = int(samples.video[expected != samples.macs][0])
+        yield f"the multiply-adds of video {wrong} are not those of its decisions"
+    if samples.macs.min() < macs["static"] or samples.macs.max() > max(most, macs["dense"]):
+        yield f"has a video of {samples.macs.max()} multiply-adds, outside {macs['static']} to {most}"
+    for name, witness in macs["witnesses"].items():
+        if witness["missing"]:
+            yield f"{name} did not count: {witness['missing']}"
+        elif witness["apart"] > AGREEMENT:
+            yield f"{name} counts {witness['total']:.0f} multiply-adds, {witness['apart']:.2%} beside torch"
+
+
+def _timing(result: Result, samples: Samples) -> Iterator[str]:
+    """Times are settled, quiet, of an unthrottled device, and of the batch that was asked for."""
+    timing = result.values["timing"]
+    for scenario, executions in timing["scenarios"].items():
+        for execution, timed in executions.items():
+            where = f"{scenario}, {execution}"
+            if timed["noisy"]:
+                low, high = timed["quartiles"]
+                yield f"{where}: noisy, quartiles {(high - low) / timed['median']:.1%} of the median apart"
+            if not timed["stable"]:
+                yield f"{where}: times had not settled when warm-up ended"
+            if abs(timed.get("again", 1.0) - 1) > AGAIN:
+                yield f"{where}: run twice in the same rounds, its times differ by {abs(timed['again'] - 1):.1%}"
+    if timing["throttled"]:
+        yield "the device throttled"
+    ran = {timed["batch"] for timed in timing["scenarios"]["offline"].values()}
+    if ran != {timing["requested_batch"]}:
+        batches = ", ".join(map(str, sorted(ran)))
+        yield f"for want of memory ran batches of {batches} clips, not {timing['requested_batch']}"
+
+
+def _environment(result: Result, samples: Samples) -> Iterator[str]:
+    """It says where and with what it was made, and that can be had again."""
+    environment = result.values["environment"]
+    for name in FACTS:
+        if environment.get(name) in (None, "", {}):
+            yield f"does not say its {name}"
+    source = environment["source"]
+    if source["commit"] is None:
+        yield "was made outside a checkout: no commit"
+    elif source["dirty"]:
+        yield f"was made from changed files on top of commit {source['commit'][:12]}"
+    for package, version in environment["packages"].items():
+        if version is None and package in ("torch", "numpy"):
+            yield f"does not say the version of {package}"
+
+
+RULES: dict[str, Callable[[Result, Samples], Iterator[str]]] = {
+    "place": _place,
+    "metrics": _metrics,
+    "multiply-adds": _macs,
+    "timing": _timing,
+    "environment": _environment,
+}
