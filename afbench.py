@@ -129,6 +129,8 @@ class Profile:
         default_factory=list
     )
     """A setting of the methods that have it, for example keep=4 or patch=128; once for each."""
+    witnesses: bool = False
+    """Count by fvcore, ptflops and the layers' closed form too, of a real forward, and say whether they agree."""
     time: bool = False
     """Time the networks too, of random weights: clips per second, latency, saving realised."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -143,6 +145,8 @@ class Profile:
     """How the rows are printed."""
 
     def __call__(self) -> None:
+        if not self.methods:
+            raise UserError("Which methods? Expected names of the registry, for example: afbench profile tsm afnet.")
         from bench.profile import profile_all
 
         rows = profile_all(
@@ -154,6 +158,7 @@ class Profile:
             classes=self.classes,
             assignments=_assignments(self.set, "keep=4"),
             timings=self._timings(),
+            witnesses=self.witnesses,
         )
         from sweeps.progress import print_rows
 

@@ -116,6 +116,11 @@ class Timing(Checked):
     mode: str = choice("eager", "how operators are launched", "eager", "compile", "graph")
     optimised: bool = switch(True, "the network as afnet.optimize_for_inference leaves it, for every method alike")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode == "graph" and self.device != "cuda":
+            raise UserError(f"timing.mode is 'graph' and timing.device {self.device!r}; CUDA graphs need 'cuda'.")
+
 
 @dataclass(frozen=True)
 class Runtime(Checked):

@@ -125,7 +125,7 @@ def cost_model(model: VideoModel, clips: Tensor) -> CostModel:
     """Read the parts of the cost off two counted forwards of clips (N, T, 3, H, W)."""
     videos = len(clips)
     masked, dense = (_count_as(model, clips, execution) for execution in ("masked", "dense"))
-    units, whole = model.all_units(*clips.shape[-2:]), ("Global", type(model).__name__)
+    units = model.all_units(*clips.shape[-2:])
     work = [total(masked, name) // videos for name in model.unit_modules()]
     return CostModel(
         static=total(masked, "Global") // videos - sum(work),
@@ -134,8 +134,23 @@ def cost_model(model: VideoModel, clips: Tensor) -> CostModel:
         policy=sum(total(masked, name) for name in model.policy_modules()) // videos,
         dense=total(dense, "Global") // videos,
         operators={operator: macs // videos for operator, macs in dense["Global"].items()},
-        modules={name: total(masked, name) // videos for name in masked if name not in whole and name.count(".") < 2},
+        modules=by_module(masked, type(model).__name__, videos),
     )
+
+
+def by_module(counted: dict[str, dict[str, int]], root: str, videos: int) -> dict[str, int]:
+    """Multiply-adds of a video by module, two levels deep; what no module of a name did is the root's."""
+    totals = {name: total(counted, name) for name in counted if name not in ("Global", root)}
+    own = {**totals, root: total(counted, "Global")}  # without what was done in modules within
+    for name, macs in totals.items():
+        parts = name.split(".")
+        above = (".".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1))
+        own[next((parent for parent in above if parent in totals), root)] -= macs
+    found: dict[str, int] = {}
+    for name, macs in own.items():
+        group = ".".join(name.split(".")[:2])
+        found[group] = found.get(group, 0) + macs // videos
+    return {name: macs for name, macs in found.items() if macs}
 
 
 def _count_as(model: VideoModel, clips: Tensor, execution: Execution) -> dict[str, dict[str, int]]:

@@ -23,6 +23,7 @@ from bench.methods import build_model, find_method
 from bench.savings import saving_realised
 from bench.settings import MethodSettings
 from bench.throughput import Forward, Input, first_of, forward_of, take_turns
+from bench.witnesses import reconcile
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Profile:
         gmacs_dense: of the execution that ignores decisions.
         policy: the part of `gmacs` spent on deciding.
         parameters: number of weights, in 1e6.
+        witnesses: whether fvcore, ptflops and the layers' closed form agree with torch's count.
         clips_per_second: of "skipped", a batch at once; None where nothing was timed.
         latency_ms: of one clip, median.
         saving: time saved per multiply-add saved, against "dense" of the same weights; with a 95% interval.
@@ -53,6 +55,7 @@ class Profile:
     gmacs_dense: float
     policy: float
     parameters: float
+    witnesses: str | None = None
     clips_per_second: float | None = None
     latency_ms: float | None = None
     saving: float | None = None
@@ -62,8 +65,9 @@ class Profile:
     dtype: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; those of timing are left out where nothing was timed."""
-        return {name: v for name, v in asdict(self).items() if name not in TIMED or self.clips_per_second is not None}
+        """Plain values; those of timing and witnesses are left out where they were not asked for."""
+        absent = (*(TIMED if self.clips_per_second is None else ()), *(["witnesses"] if self.witnesses is None else []))
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
 
 TIMED = ("clips_per_second", "latency_ms", "saving", "saving_low", "saving_high", "predicted_off", "dtype")
@@ -79,12 +83,14 @@ def profile_all(
     classes: int,
     assignments: dict[str, str],
     timings: Sequence[Timing | None] = (None,),
+    witnesses: bool = False,
 ) -> list[Profile]:
     """Every method at every number of frames, size and ratio.
 
     Args:
         assignments: settings by name, each for the methods that have it.
         timings: how to time each row too, one way after the other.
+        witnesses: whether every counter counts each network on the processor, everything computed.
 
     Raises:
         UserError: as profile, for a ratio outside [0, 1], and for a setting that none of the methods has.
@@ -108,6 +114,7 @@ def profile_all(
             classes=classes,
             settings=settings,
             timing=timing,
+            witnesses=witnesses,
         )
     return rows
 
@@ -137,6 +144,7 @@ def profile(
     classes: int,
     settings: MethodSettings,
     timing: Timing | None = None,
+    witnesses: bool = False,
 ) -> list[Profile]:
     """Cost one network at several ratios; a single row where it leaves nothing out by ratio.
 
@@ -178,9 +186,26 @@ def profile(
             parameters=parameters,
         )
         rows.append(row)
+    if witnesses:
+        words = _in_words(rows[0], settings, classes)
+        rows = [replace(row, witnesses=words) for row in rows]
     if timing is None:
         return rows
     return _timed(rows, cost, settings, classes, timing)
+
+
+def _in_words(row: Profile, settings: MethodSettings, classes: int) -> str:
+    """How far the counters are from torch's count of one clip when everything is computed."""
+    model, (clips, answers) = _ready(row, settings, classes, Timing(batch=1, optimised=False))
+    model.answers = answers
+    model.execution = "masked"
+    said = []
+    for name, facts in reconcile(model, clips).items():
+        if facts["missing"]:
+            said.append(f"{name} did not count ({facts['missing']})")
+        elif facts["apart"]:
+            said.append(f"{name} {facts['apart']:.2%} apart")
+    return ", ".join(said) or "agree"
 
 
 def _timed(

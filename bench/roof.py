@@ -41,21 +41,34 @@ class Roof:
     product: float
 
 
-def find_roof(device: torch.device, dtype: torch.dtype) -> Roof:
-    """The cached roof of the device, measured first where there is none."""
+def find_roof(device: torch.device, dtype: torch.dtype, reached: float = 0.0) -> Roof:
+    """The cached roof of the device, measured first where there is none.
+
+    Args:
+        reached: multiply-adds a second that a network reached; where the cached roof is lower, something disturbed its
+            measurement, which is made again, and the higher one is kept.
+    """
     path, key = _cache(), _key(device, dtype)
-    known = _read(path)
-    try:
-        return Roof(**{name: float(known[key][name]) for name in ("copy", "product")})
-    except (KeyError, TypeError, ValueError):
-        pass
+    known = _known(_read(path), key)
+    if known is not None and known.product >= reached:
+        return known
     roof = measure(device, dtype)
+    if known is not None:
+        roof = Roof(max(roof.copy, known.copy), max(roof.product, known.product))
     try:
         make_folder(path.parent)
         write_json(path, {**_read(path), key: asdict(roof)})
     except UserError as error:
         log.warning("The roof of this device is measured again each time: %s", error)
     return roof
+
+
+def _known(cache: dict[str, Any], key: str) -> Roof | None:
+    try:
+        roof = Roof(**{name: float(cache[key][name]) for name in ("copy", "product")})
+    except (KeyError, TypeError, ValueError):
+        return None
+    return roof if min(roof.copy, roof.product) > 0 else None
 
 
 def measure(device: torch.device, dtype: torch.dtype) -> Roof:

@@ -277,14 +277,14 @@ class Digits:
         offsets = (seat + times * stride) % NOISE_POOL
         noise = np.stack([self._noise[o : o + window] for o in offsets.tolist()]) * np.int16(amplitude) >> 7
         frames = noise.reshape(-1, self.size, self.size, 3)
-        frames += texture.astype(np.int16).transpose(1, 2, 0)
+        frames += np.ascontiguousarray(texture.astype(np.int16).transpose(1, 2, 0))  # added row by row, not by channel
         frames += (offsets % 17).astype(np.int16)[:, None, None, None]
         return frames
 
 
 def _paste(frames: NDArray[np.int16], corners: NDArray[np.int64], sprite: Bytes, colour: NDArray[np.int16]) -> None:
     """Blend a sprite (side, side) of opacities into frames (T, H, W, 3), at corners (T, 2) as (left, top)."""
-    opacity = sprite.astype(np.int32)[:, :, None]
+    opacity = sprite.astype(np.int32)[:, :, None].repeat(3, axis=2)
     opacity += opacity >> 7  # 0..256: full ink covers; products need more than 16 bits
     side = len(sprite)
     for frame, (left, top) in zip(frames, corners.tolist(), strict=True):

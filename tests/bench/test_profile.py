@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from bench import profile
 from bench.errors import UserError
 from bench.experiment import Timing
 from bench.methods import METHODS
 from bench.profile import Profile, profile_all
+from bench.throughput import Turns
 
 TINY_ARNET = {"smaller": "tiny+tiny", "sizes": "64+48+40", "glance": "tiny-glance", "glance_size": "32", "hidden": "8"}
 SOMETHING = {"per": "video", "head": "average", "glance_frames": "8", "hidden": "1024"}
@@ -68,6 +70,27 @@ def test_a_row_with_times_has_the_multiply_adds_of_the_whole_frames_that_were_ti
     timed = profiled(0.25, Timing(batch=1, rounds=3))
     assert timed.clips_per_second
     assert timed.gmacs == pytest.approx(profiled(2 / 7).gmacs) != profiled(0.25).gmacs
+
+
+def test_a_time_between_two_is_compared_with_the_line_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock by which a clip takes 1 s and 2 s a unit kept, but 0.5 s more in the middle."""
+    seconds = {"dense": 18.0, "0.0": 2.0, "0.5": 10.5, "1.0": 18.0}
+
+    def fake(forwards: dict[str, object], *_: object, **__: object) -> Turns:
+        return Turns({name: [seconds[name]] * 3 for name in forwards}, 0, True)
+
+    monkeypatch.setattr(profile, "take_turns", fake)
+    rows = one("afnet", 8, backbone="tiny", sizes=[64], ratios=[0.0, 0.5, 1.0], timings=[Timing(batch=2, rounds=3)])
+    assert [row.predicted_off for row in rows] == [None, pytest.approx(10 / 10.5 - 1), None]
+    assert [row.clips_per_second for row in rows] == [1.0, pytest.approx(2 / 10.5), pytest.approx(2 / 18)]
+    assert rows[0].latency_ms == 2000.0 and rows[0].dtype == "float32"
+
+
+def test_witnesses_agree_or_are_named() -> None:
+    (row,) = one("tsm", 2, backbone="tiny", sizes=[64], witnesses=True)
+    assert row.witnesses == "agree" == row.to_dict()["witnesses"]
+    (row,) = one("frameexit", 4, backbone="tiny", sizes=[64], witnesses=True)
+    assert row.witnesses == "agree", "masked, its gates lead to an output"
 
 
 @pytest.mark.parametrize(

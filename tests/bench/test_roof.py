@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def test_a_roof_is_measured_once_for_each_dtype(measured: list[torch.dtype]) -> 
     for _ in range(2):
         assert find_roof(CPU, torch.float32) == find_roof(CPU, torch.bfloat16) == Roof(1e10, 2e11)
     assert measured == [torch.float32, torch.bfloat16]
+
+
+def test_a_roof_that_a_network_broke_through_is_measured_again(measured: list[torch.dtype], tmp_path: Path) -> None:
+    find_roof(CPU, torch.float32)
+    assert find_roof(CPU, torch.float32, reached=2e11) == Roof(1e10, 2e11) and len(measured) == 1
+    path = tmp_path / "cache" / "roofs.json"
+    (key,) = json.loads(path.read_text())
+    path.write_text(json.dumps({key: {"copy": 5e10, "product": 1e11}}))
+    assert find_roof(CPU, torch.float32, reached=1.5e11) == Roof(5e10, 2e11) and len(measured) == 2
+    assert find_roof(CPU, torch.float32, reached=1.5e11) == Roof(5e10, 2e11) and len(measured) == 2
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"a": ', "\x00"])

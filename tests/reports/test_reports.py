@@ -66,7 +66,7 @@ def test_the_page_needs_no_network_and_describes_its_pictures(site: Path) -> Non
 
     parser = Pictures()
     parser.feed(page)
-    assert len(parser.alts) == 3 and all(parser.alts)
+    assert len(parser.alts) == 4 and all(parser.alts)
     assert parser.links and all((site / link).exists() for link in parser.links)
 
 
