@@ -292,6 +292,10 @@ def _grid(start: Experiment, texts: list[str]) -> list[Experiment]:
 
     axes = {name: values.split(",") for name, values in _assignments(texts, "evaluation.budget=2,4").items()}
     points = [override(start, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+    if len({point.experiment_id for point in points}) < len(points):
+        raise UserError(
+            f"--grid has {', '.join(texts)}, which gives one point several times; expected each value once."
+        )
     for point in points:
         if point.training_id != start.training_id or point.timing != points[0].timing:
             raise UserError(

@@ -270,10 +270,14 @@ class AFNet(VideoModel):
         return tuple(self.frames * prod(maps.get(block, (1,))) for block in range(len(self.focal_blocks)))
 
     def example_selection(self, videos: int, ratio: float) -> Selection:
-        """In every block and video, round(ratio * T) frames drawn at random, whole ones."""
+        """In every block and video, round(ratio * T) frames drawn at random, all of their cells."""
         order = torch.rand(len(self.focal_blocks), videos, self.frames, generator=torch.Generator().manual_seed(0))
         frames = order.argsort(dim=2) < round(ratio * self.frames)
-        return Selection(frames.to(next(self.parameters()).device))
+        frames = frames.to(next(self.parameters()).device)
+        if not self.cell_maps(32, 32):
+            return Selection(frames)
+        grid = self.design.grid
+        return Selection(frames, frames[..., None, None].expand(-1, -1, -1, grid, grid))
 
     def kept_units(self, selection: Selection, height: int, width: int) -> Tensor:
         kept = super().kept_units(selection, height, width)

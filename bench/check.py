@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.metrics import compute_metrics
 from bench.record import Result, read_result, result_files
 from bench.samples import Samples, read_samples
-from bench.statistics import AGREEMENT
+from bench.statistics import AGREEMENT, spread, summarise
 
 # Beyond which two runs of the same forward in the same rounds are too far apart for a comparison.
 AGAIN = 0.03
@@ -51,7 +51,7 @@ def check(runs: Path) -> tuple[int, list[Finding]]:
     Raises:
         UserError: where there is no such folder, or no record in it.
     """
-    paths = result_files(runs)
+    paths = result_files(runs.resolve())
     if not paths:
         raise UserError(f"No record below {runs}; expected a folder that `afbench run` or `afbench demo` wrote.")
     findings: list[Finding] = []
@@ -60,6 +60,8 @@ def check(runs: Path) -> tuple[int, list[Finding]]:
         try:
             result = read_result(path)
             samples = read_samples(path.parent / "samples.parquet")
+            if not len(samples.video):
+                raise UserError(f"{path.parent / 'samples.parquet'} has no rows; expected one a validation video.")
         except UserError as error:
             findings.append(Finding(path, "record", str(error).removeprefix(f"{path} ")))
             continue
@@ -95,11 +97,11 @@ def _metrics(result: Result, samples: Samples) -> Iterator[str]:
             yield f"says {name} {said}, but its samples give {is_so}"
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Any, other: Any, within: float = 1e-9) -> bool:
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(_same(*pair, within) for pair in zip(one, other, strict=True))
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+        return math.isclose(one, other, rel_tol=within, abs_tol=1e-12)
     return bool(one == other)
 
 
@@ -130,20 +132,40 @@ def _timing(result: Result, samples: Samples) -> Iterator[str]:
     timing = result.values["timing"]
     for scenario, executions in timing["scenarios"].items():
         for execution, timed in executions.items():
-            where = f"{scenario}, {execution}"
-            if timed["noisy"]:
-                low, high = timed["quartiles"]
-                yield f"{where}: noisy, quartiles {(high - low) / timed['median']:.1%} of the median apart"
-            if not timed["stable"]:
-                yield f"{where}: times had not settled when warm-up ended"
-            if abs(timed.get("again", 1.0) - 1) > AGAIN:
-                yield f"{where}: run twice in the same rounds, its times differ by {abs(timed['again'] - 1):.1%}"
+            for text in _one_timing(timed):
+                yield f"{scenario}, {execution}: {text}"
     if timing["throttled"]:
         yield "the device throttled"
+    if timing["throttled"] is None and timing["device"].get("kind") == "cuda":
+        yield f"nobody knows whether the device throttled: {timing['state']['after'].get('missing')}"
+    if timing["same_answers"] < 1:
+        yield f"the network that was timed answers {1 - timing['same_answers']:.1%} of the clips otherwise"
     ran = {timed["batch"] for timed in timing["scenarios"]["offline"].values()}
     if ran != {timing["requested_batch"]}:
         batches = ", ".join(map(str, sorted(ran)))
         yield f"for want of memory ran batches of {batches} clips, not {timing['requested_batch']}"
+
+
+def _one_timing(timed: dict[str, Any]) -> Iterator[str]:
+    """Of one execution in one scenario."""
+    samples = timed["samples"]
+    found = summarise(samples)
+    for name in ("median", "quartiles", "p90"):
+        if not _same(timed[name], found[name], 1e-6):  # samples are rounded to nanoseconds
+            yield f"says {name} {timed[name]}, but its samples give {found[name]}"
+    if timed["noisy"]:
+        yield f"noisy, quartiles {spread(samples):.1%} of the median apart"
+    if timed["stable"] is False:
+        yield "times had not settled when warm-up ended"
+    again = timed.get("again_samples", samples)
+    if len(again) != len(samples):
+        yield f"has {len(samples)} samples and {len(again)} of its second run"
+        return
+    apart = float(np.median(np.array(again) / np.array(samples)))
+    if not _same(timed.get("again", 1.0), apart, 1e-6):
+        yield f"says again {timed.get('again')}, but its samples give {apart}"
+    if abs(apart - 1) > AGAIN:
+        yield f"run twice in the same rounds, its times differ by {abs(apart - 1):.1%}"
 
 
 def _environment(result: Result, samples: Samples) -> Iterator[str]:

@@ -21,6 +21,8 @@ PACKAGES = (
     "submitit",
     "seaborn",
     "matplotlib",
+    "triton",
+    "nvidia-ml-py",
 )
 
 
@@ -64,6 +66,8 @@ def describe_device(device: str) -> dict[str, Any]:
             "name": properties.name,
             "memory_bytes": properties.total_memory,
             "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "threads": torch.get_num_threads(),
         }
     return {"kind": "cpu", "name": processor(), "threads": torch.get_num_threads()}
 

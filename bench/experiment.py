@@ -110,7 +110,7 @@ class Timing(Checked):
     device: str = choice("cpu", "where", "cpu", "cuda")
     dtype: str = choice("float32", "of weights and clips", "float32", "bfloat16", "float16")
     batch: int = number(16, "clips a forward in the offline scenario", at_least=1)
-    rounds: int = number(20, "interleaved rounds over the executions", at_least=3)
+    rounds: int = number(20, "interleaved rounds over the executions", at_least=3, at_most=1000)
     warmup: float = number(1.0, "seconds before them at most, less where times settle earlier", at_least=0)
     layout: str = choice("channels_last", "of pixels and weights", "channels_last", "contiguous")
     mode: str = choice("eager", "how operators are launched", "eager", "compile", "graph")
@@ -120,6 +120,11 @@ class Timing(Checked):
         super().__post_init__()
         if self.mode == "graph" and self.device != "cuda":
             raise UserError(f"timing.mode is 'graph' and timing.device {self.device!r}; CUDA graphs need 'cuda'.")
+        if self.layout == "contiguous" and self.optimised and self.device == "cpu":
+            raise UserError(
+                "timing.layout is 'contiguous' and timing.optimised true; the optimised network computes channels-last "
+                "on a processor, expected timing.optimised false with that layout."
+            )
 
 
 @dataclass(frozen=True)

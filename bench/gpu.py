@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,17 +27,20 @@ from afnet.contract import Execution, Selection, VideoModel
 from afnet.cost import closed_form
 from afnet.spatial import GRID
 from baselines.tsm import TSM
-from bench.device import capture
+from bench.device import capture, state
 from bench.environment import describe_environment
 from bench.files import make_folder, write_json
 from bench.macs import cost_model
-from bench.throughput import summarise, take_turns
+from bench.savings import saving_realised
+from bench.statistics import summarise
+from bench.throughput import Turns, take_turns
 
 RATIOS = (0.25, 0.4, 0.5, 0.8, 1.0)
 CLASSES = 174
 # Largest difference of logits allowed, as a share of what it changes to compute nothing: rounding of the dtype.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3}
 Variant = Callable[[], Any]
+AGAIN = "again"
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,10 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
         static = [name for name in variants if name.startswith(("dense", "budget", "tsm"))]
         variants |= {f"{name}, graph": capture(variants[name])[0] for name in static}
     cost = closed_form(backbone, frames=plan.frames, classes=CLASSES, size=plan.side)
-    samples = take_turns(variants, plan.device, rounds=plan.rounds, warmup=plan.warmup_s).samples
+    variants[AGAIN] = variants["dense"]
+    turns = in_turns(variants, plan)
+    samples = turns.samples
+    again = samples.pop(AGAIN)
     return {
         "backbone": backbone,
         "scenario": scenario,
@@ -215,6 +222,10 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
         "unit": "seconds per forward",
         "macs_per_video": {str(ratio): cost.total(round(ratio * plan.frames) / plan.frames) for ratio in RATIOS},
         "times": {name: summarise(values) for name, values in samples.items()},
+        "warmup_rounds": turns.warmup_rounds,
+        "stable": turns.stable,
+        "again": float(np.median(np.array(again) / np.array(samples["dense"]))),
+        "state": state(plan.device, variants["dense"]),
         "macs_per_video_cells": cell_macs,
         "saving_realised": savings(samples, cost.total, plan.frames, cell_macs),
     }
@@ -259,13 +270,19 @@ def variant(model: VideoModel, clips: Tensor, **attributes: Any) -> Variant:
     return forward
 
 
+def in_turns(variants: Mapping[str, Variant], plan: Plan) -> Turns:
+    """Times of variants, none of which cares for the number of the round."""
+    forwards = {name: (lambda _, forward=forward: forward()) for name, forward in variants.items()}
+    return take_turns(forwards, plan.device, rounds=plan.rounds, warmup=plan.warmup_s)
+
+
 def savings(
     samples: Mapping[str, Sequence[float]],
     macs: Callable[[float], float],
     frames: int,
     cell_macs: float | None = None,
 ) -> dict[str, float]:
-    """(time dense / time - 1) / (MACs dense / MACs - 1) of each variant that skips, by medians."""
+    """Saving realised of each variant that skips, by bench.savings' definition."""
     found = {}
     for name, values in samples.items():
         kind, _, rest = name.partition(" ")
@@ -274,9 +291,12 @@ def savings(
         ratio = round(float(rest.partition(",")[0]) * frames) / frames
         taken = cell_macs if kind == "cells" else macs(ratio)
         reference = "dense, graph" if name.endswith("graph") else "dense"
-        if taken is not None and taken < macs(1.0):
-            time_ratio = summarise(samples[reference])["median"] / summarise(values)["median"]
-            found[name] = (time_ratio - 1) / (macs(1.0) / taken - 1)
+        if taken is None:
+            continue
+        compared = {"dense": {"samples": samples[reference]}, "skipped": {"samples": values}}
+        saving = saving_realised(compared, macs(1.0), taken)["saving_realised"]
+        if saving is not None:
+            found[name] = saving
     return found
 
 

@@ -16,13 +16,14 @@ import torch
 
 from afnet.contract import Answers, Execution, Selection, VideoModel
 from afnet.inference import optimize_for_inference
+from bench.device import plain_arithmetic
 from bench.errors import UserError, unknown
 from bench.experiment import Timing, parsed
 from bench.macs import CostModel, cost_model
 from bench.methods import build_model, find_method
 from bench.savings import saving_realised
 from bench.settings import MethodSettings
-from bench.throughput import Forward, Input, first_of, forward_of, take_turns
+from bench.throughput import Forward, Input, first_of, forward_of, largest, take_turns
 from bench.witnesses import reconcile
 
 
@@ -70,6 +71,7 @@ class Profile:
         return {name: value for name, value in asdict(self).items() if name not in absent}
 
 
+Samples = dict[str, list[float]]
 TIMED = ("clips_per_second", "latency_ms", "saving", "saving_low", "saving_high", "predicted_off", "dtype")
 
 
@@ -215,21 +217,7 @@ def _timed(
 
     Every clip has the same decisions, as near the ratio as whole units allow, and a row the multiply-adds of these.
     """
-    model, batch = _ready(rows[0], settings, classes, timing)
-    whole, single = ({"dense": _forward(model, each, "dense")} for each in (batch, first_of(batch, 1)))
-    rows = [_of_whole_units(row, model, cost) for row in rows]
-    if find_method(rows[0].method).skips:
-        for row in rows:
-            ratio = 1.0 if row.ratio is None else row.ratio
-            for forwards, each in ((whole, batch), (single, first_of(batch, 1))):
-                forwards[str(row.ratio)] = _forward(
-                    model, each, "skipped", model.example_selection(len(each[0]), ratio)
-                )
-    with torch.inference_mode():
-        offline, alone = (
-            take_turns(forwards, batch[0].device, rounds=timing.rounds, warmup=timing.warmup).samples
-            for forwards in (whole, single)
-        )
+    rows, offline, alone, batch = _turns(rows, cost, settings, classes, timing)
     times = {name: float(np.median(samples)) for name, samples in offline.items()}
     predicted = _predictions(rows, [times.get(str(row.ratio), 0.0) for row in rows])
     timed = []
@@ -240,7 +228,7 @@ def _timed(
         saving = saving_realised(compared, row.gmacs_dense, row.gmacs)
         values = {
             "dtype": timing.dtype,
-            "clips_per_second": timing.batch / times[name],
+            "clips_per_second": batch / times[name],
             "latency_ms": float(np.median(alone[name])) * 1e3,
             "saving": saving["saving_realised"],
             "saving_low": saving["saving_low"],
@@ -249,6 +237,34 @@ def _timed(
         }
         timed.append(replace(row, **values))  # type: ignore[arg-type]
     return timed
+
+
+def _turns(
+    rows: list[Profile], cost: CostModel, settings: MethodSettings, classes: int, timing: Timing
+) -> tuple[list[Profile], Samples, Samples, int]:
+    """The rows with the multiply-adds of what is timed, samples of a batch and of one clip, and the batch that ran."""
+    with plain_arithmetic(torch.device(timing.device)), torch.inference_mode():
+        model, wanted = _ready(rows[0], settings, classes, timing)
+        rows = [_of_whole_units(row, model, cost) for row in rows]
+        skips = find_method(rows[0].method).skips
+
+        def forwards(batch: Input) -> dict[str, Forward]:
+            found = {"dense": _forward(model, batch, "dense", Selection())}
+            for row in rows if skips else ():
+                forced = model.example_selection(len(batch[0]), 1.0 if row.ratio is None else row.ratio)
+                found[str(row.ratio)] = _forward(model, batch, "skipped", forced)
+            return found
+
+        def attempt(batch: Input) -> None:
+            for forward in forwards(batch).values():
+                forward(0)
+
+        batch = largest(wanted, attempt)
+        offline, alone = (
+            take_turns(forwards(each), batch[0].device, rounds=timing.rounds, warmup=timing.warmup).samples
+            for each in (batch, first_of(batch, 1))
+        )
+    return rows, offline, alone, len(batch[0])
 
 
 def _ready(row: Profile, settings: MethodSettings, classes: int, timing: Timing) -> tuple[VideoModel, Input]:
@@ -264,12 +280,12 @@ def _ready(row: Profile, settings: MethodSettings, classes: int, timing: Timing)
     return model, (clips, Answers(seen, torch.zeros(*seen.shape, 4, device=device, dtype=dtype)))
 
 
-def _forward(model: VideoModel, batch: Input, execution: Execution, forced: Selection | None = None) -> Forward:
+def _forward(model: VideoModel, batch: Input, execution: Execution, forced: Selection) -> Forward:
     plain = forward_of(model, [batch], execution)
 
-    def forward() -> None:
-        with model.forcing(forced or Selection()):
-            plain()
+    def forward(number: int) -> None:
+        with model.forcing(forced):
+            plain(number)
 
     return forward
 

@@ -33,10 +33,8 @@ def table() -> str:
         found = all_witnesses(network, torch.randn(1, 1, 3, 224, 224))
         like = [found[counter].total for counter in ("layers", "torch", "fvcore", "ptflops")]
         everything = [with_beyond(found[counter]) for counter in ("fvcore", "ptflops")]
-        cells = [
-            "" if published is None else f"{published:.2f}",
-            *(f"{value / 1e9:.4f}" for value in (*like, *everything)),
-        ]
+        counted = [f"{value / 1e9:.4f}" if value else "-" for value in (*like, *everything)]
+        cells = ["" if published is None else f"{published:.2f}", *counted]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -79,7 +79,10 @@ def measure(device: torch.device, dtype: torch.dtype) -> Roof:
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     with torch.inference_mode():
         turns = take_turns(
-            {"copy": lambda: target.copy_(source), "product": lambda: left @ right}, device, rounds=ROUNDS, warmup=1.0
+            {"copy": lambda _: target.copy_(source), "product": lambda _: left @ right},
+            device,
+            rounds=ROUNDS,
+            warmup=1.0,
         )
     copy, product = (min(turns.samples[name]) for name in ("copy", "product"))  # what disturbs only lowers a roof
     return Roof(copy=2 * size / copy, product=side**3 / product)
@@ -107,7 +110,7 @@ def _cache() -> Path:
     own = os.environ.get("AFNET_BENCH_CACHE")
     if own:
         return Path(own) / "roofs.json"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "afnet-bench" / "roofs.json"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "afnet-bench" / "roofs.json"
 
 
 def _key(device: torch.device, dtype: torch.dtype) -> str:

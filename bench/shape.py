@@ -32,6 +32,10 @@ QUARTILES = Kind(
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str))
 TEXTS = Kind("a list of text", lambda value: isinstance(value, list) and all(map(TEXT.holds, value)))
+TIMES = Kind(
+    "a list of numbers above 0",
+    lambda value: isinstance(value, list) and bool(value) and all(map(POSITIVE.holds, value)),
+)
 NUMBERS = Kind("a list of numbers", lambda value: isinstance(value, list) and all(map(NUMBER.holds, value)))
 NUMBER_OR_NULL = Kind("a number or null", lambda value: value is None or NUMBER.holds(value))
 TEXT_OR_NULL = Kind("text or null", lambda value: value is None or isinstance(value, str))
@@ -46,8 +50,10 @@ TIMED: Shape = {
     "quartiles": QUARTILES,
     "p90": POSITIVE,
     "noisy": SWITCH,
-    "stable": SWITCH,
+    "stable": SWITCH_OR_NULL,
+    "samples": TIMES,
     "again?": POSITIVE,
+    "again_samples?": TIMES,
 }
 EXECUTIONS: Shape = {"dense": {}, "*": TIMED}
 RESULT: Shape = {
@@ -77,14 +83,16 @@ RESULT: Shape = {
     "timing": {
         "macs_per_video": POSITIVE,
         "requested_batch": POSITIVE,
-        "throttled": SWITCH,
+        "throttled": SWITCH_OR_NULL,
+        "same_answers": SHARE,
         "dtype": TEXT,
         "energy": {"joules_per_video?": POSITIVE},
         "roofline": {
-            "utilisation": POSITIVE,
-            "macs_per_byte": POSITIVE,
-            "macs_per_second": POSITIVE,
-            "roof": {"copy": POSITIVE, "product": POSITIVE},
+            "missing?": TEXT,
+            "utilisation?": POSITIVE,
+            "macs_per_byte?": POSITIVE,
+            "macs_per_second?": POSITIVE,
+            "roof?": {"copy": POSITIVE, "product": POSITIVE},
         },
         "scenarios": {"offline": EXECUTIONS, "single_stream": EXECUTIONS},
     },
@@ -107,6 +115,16 @@ def problems(values: dict[str, Any]) -> list[str]:
         scenarios = values["timing"]["scenarios"]
         if set(scenarios["offline"]) != set(scenarios["single_stream"]):
             found.append("timing.scenarios.offline and single_stream differ in their executions")
+        macs, roofline = values["macs"], values["timing"]["roofline"]
+        if len(macs["per_unit"]) != len(macs["all_units"]):
+            found.append("macs.per_unit and all_units differ in their lengths")
+        if "missing" not in roofline and not {"utilisation", "macs_per_byte", "macs_per_second", "roof"} <= set(
+            roofline
+        ):
+            found.append("timing.roofline is neither whole nor missing")
+        for name, witness in macs["witnesses"].items():
+            if not witness["missing"] and None in (witness["total"], witness["apart"]):
+                found.append(f"macs.witnesses.{name} has neither numbers nor a reason")
     return found
 
 

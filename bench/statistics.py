@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 # Largest share by which two counts of the same multiply-adds may differ.
 AGREEMENT = 1e-3
+# A point whose middle half spreads wider than this share of its median is marked noisy.
+NOISY = 0.05
 
 
 def quantile_interval(samples: Sequence[float], quantile: float, level: float = 0.95) -> list[float | None]:
@@ -31,3 +36,29 @@ def quantile_interval(samples: Sequence[float], quantile: float, level: float = 
             high = ordered[k] if k < count else None
             break
     return [low, high]
+
+
+def summarise(samples: Sequence[float]) -> dict[str, Any]:
+    """Quantiles of seconds with 95% intervals, and the samples they come from.
+
+    A quantile's interval is by order statistics, with no assumption about the distribution; null where the samples are
+    too few to bound it.
+    """
+    low, median, high, p90, p99 = np.percentile(samples, [25, 50, 75, 90, 99]).tolist()
+    return {
+        "median": median,
+        "median_interval": quantile_interval(samples, 0.5),
+        "quartiles": [low, high],
+        "p90": p90,
+        "p90_interval": quantile_interval(samples, 0.9),
+        "p99": p99,
+        "p99_interval": quantile_interval(samples, 0.99),
+        "noisy": spread(samples) > NOISY,
+        "samples": [round(sample, 9) for sample in samples],
+    }
+
+
+def spread(samples: Sequence[float]) -> float:
+    """Distance of the quartiles as a share of the median."""
+    low, median, high = np.percentile(samples, [25, 50, 75]).tolist()
+    return float((high - low) / median)

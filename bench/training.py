@@ -260,6 +260,8 @@ def set_up_torch(threads: int, device: torch.device) -> None:
     # cuBLAS needs this to be deterministic; it is read when the first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # Single precision means it, on every device.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     # Filling every new tensor guards against reading uninitialised memory, which nothing here does, and costs a sixth
     # of a small network's step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

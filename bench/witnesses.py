@@ -119,7 +119,8 @@ def unchanged(model: VideoModel) -> Iterator[None]:
     """Within it, anything may be done to execution, modes and random numbers; afterwards they are as before."""
     execution, modes = model.execution, {module: module.training for module in model.modules()}
     devices = [parameter.device for parameter in model.parameters() if parameter.is_cuda][:1]
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
+    # Recurrent layers are one operator in cuDNN, which no counter knows.
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         torch.manual_seed(0)  # decisions that are drawn are drawn alike for every counter
         try:
             yield
@@ -145,6 +146,13 @@ def _by_torch(model: VideoModel, clips: Tensor) -> Witness:
     return Witness(_versioned("torch"), macs)
 
 
+def _copy(model: VideoModel, clips: Tensor) -> Logits:
+    """For counters whose hooks stay, always or where they fail. What is computed once and kept is computed."""
+    own = Logits(copy.deepcopy(model))
+    own(clips)
+    return own
+
+
 # --- fvcore -----------------------------------------------------------------------------------------------------------
 
 FVCORE_PRODUCTS = {"conv", "linear", "addmm", "mm", "matmul", "bmm", "einsum", "gru", "lstm_cell"}
@@ -156,7 +164,7 @@ def _by_fvcore(model: VideoModel, clips: Tensor) -> Witness:
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(Logits(model), clips).unsupported_ops_warnings(False)
+        analysis = FlopCountAnalysis(_copy(model, clips), clips).unsupported_ops_warnings(False)
         analysis = analysis.uncalled_modules_warnings(False).tracer_warnings("none")
         # It has no formula for these.
         analysis = analysis.set_op_handle("aten::gru", _gru_macs).set_op_handle("aten::lstm_cell", _lstm_cell_macs)
@@ -195,11 +203,10 @@ def _lstm_cell_macs(inputs: list[Any], outputs: list[Any]) -> float:
 
 
 def _by_ptflops(model: VideoModel, clips: Tensor) -> Witness:
-    """Its hooks stay where they were put, so it gets a copy; with a real input, since its own is uninitialised."""
+    """With a real input, since its own is uninitialised."""
     from ptflops import get_model_complexity_info
 
-    own, said, biases = Logits(copy.deepcopy(model)), io.StringIO(), [0]
-    own(clips)  # what is computed once and kept is not part of a video's cost
+    own, said, biases = _copy(model, clips), io.StringIO(), [0]
     with redirect_stdout(said):
         counted, _ = get_model_complexity_info(
             own,

@@ -144,6 +144,8 @@ def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 def _roofline(timing: dict[str, Any]) -> dict[str, Any]:
     facts = timing["roofline"]
+    if "missing" in facts:
+        return {"utilisation": None, "dtype": timing["dtype"]}
     return {
         "utilisation": facts["utilisation"],
         "macs_per_byte": facts["macs_per_byte"],
@@ -166,10 +168,12 @@ def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:
         "clips_per_second_low": timed["batch"] / high,
         "clips_per_second_high": timed["batch"] / low,
         "latency_p90_ms": single[used]["p90"] * 1e3,
-        "noisy": timed["noisy"] or result.values["timing"]["throttled"],
+        "noisy": timed["noisy"] or bool(result.values["timing"]["throttled"]),
         "again": timed.get("again"),
         "joules_per_video": result.values["timing"]["energy"].get("joules_per_video"),
         **_roofline(result.values["timing"]),
-        **saving_realised(offline, row["gflops_dense"], result.values["timing"]["macs_per_video"] / 1e9),
+        **saving_realised(
+            offline if used == "skipped" else {}, row["gflops_dense"], result.values["timing"]["macs_per_video"] / 1e9
+        ),
         "device": result.values["timing"]["device"]["name"],
     }

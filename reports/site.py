@@ -61,10 +61,14 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
                 "point of it beats. Vertical bars: 95% interval over videos (Wilson)."),
         _figure(accuracy_vs_throughput(table, dataset.order_blind_ceiling), folder, "accuracy-vs-throughput",
                 "Top-1 accuracy against clips per second of the executed path; horizontal bars are quartiles."),
-        _figure(roofline(table), folder, "roofline",
-                "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
-                "device allows, by copying on the left and by matrix products on the right, both measured on it."),
     ]  # fmt: skip
+    known = table[table["utilisation"].notna()]
+    if len(known):
+        caption = (
+            "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
+            "device allows, by copying on the left and by matrix products on the right, both measured on it."
+        )
+        figures.append(_figure(roofline(known), folder, "roofline", caption))
     videos = ", ".join(str(count) for count in sorted(table["videos"].unique()))
     caption = (
         f"{dataset.title}, {videos} validation videos, one view each; GFLOPs are multiply-adds; timed on "

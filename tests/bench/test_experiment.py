@@ -116,6 +116,8 @@ def test_default_frames_of_the_evaluation_are_those_of_training() -> None:
         ({"training.seed": str(2**63)}, ["training.seed", f"at most {2**63 - 1}"]),
         ({"evaluation.seed": str(2**63)}, ["evaluation.seed", f"at most {2**63 - 1}"]),
         ({"model.method": "frameexit", "training.batch": "1"}, ["training.batch is 1", "frameexit", "at least 2"]),
+        ({"timing.layout": "contiguous"}, ["timing.layout is 'contiguous'", "timing.optimised false"]),
+        ({"timing.rounds": "1001"}, ["timing.rounds", "at most 1000"]),
         ({"timing.mode": "graph"}, ["timing.mode is 'graph'", "timing.device 'cpu'"]),
         ({"data.train_clips": "15"}, ["data.train_clips is 15", "training.batch 16", "no step"]),
         ({"evaluation.frames": "4"}, ["evaluation.frames is 4", "8 frames", "tied"]),

@@ -102,9 +102,11 @@ def test_a_counter_that_misses_something_of_a_static_network_stops_the_run() -> 
 
 
 def test_a_counter_that_cannot_count_says_why_and_the_others_go_on() -> None:
-    facts = reconcile(Untraceable().eval(), torch.ones(3, 2, 3, 4, 4))
+    model = Untraceable().eval()
+    facts = reconcile(model, torch.ones(3, 2, 3, 4, 4))
     assert facts["fvcore"]["missing"] == "NotImplementedError: not this way" and facts["fvcore"]["total"] is None
     assert facts["torch"]["total"] == facts["ptflops"]["total"] == facts["layers"]["total"] == 15
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def test_attention_is_counted_on_a_processor() -> None:

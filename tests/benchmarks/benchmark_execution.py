@@ -6,6 +6,7 @@ work is what it is said to be: logits agree, and saving realised is against the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from torch import Tensor
 from afnet import AFNet, optimize_for_inference
 from afnet.contract import Selection
 from afnet.cost import closed_form
-from bench.gpu import Variant, draw_cells, seasoned, variant
+from bench import gpu
+from bench.gpu import CPU, Variant, draw_cells, seasoned, variant
 from bench.macs import cost_model
-from bench.throughput import take_turns
 
 FRAMES, VIDEOS, CLASSES, RATIO = 8, 2, 174, 0.25
 Samples = dict[str, "np.ndarray[Any, np.dtype[np.float64]]"]
@@ -47,8 +48,7 @@ def clips() -> Tensor:
 
 def in_turns(benchmark: Any, variants: dict[str, Variant], rounds: int = 15) -> Samples:
     """Seconds of each variant, taking turns; all that is measured goes into the benchmark's json."""
-    options = {"rounds": rounds, "warmup": 5.0}
-    turns = benchmark.pedantic(take_turns, args=(variants, torch.device("cpu")), kwargs=options, rounds=1)
+    turns = benchmark.pedantic(gpu.in_turns, args=(variants, replace(CPU, rounds=rounds, warmup_s=5.0)), rounds=1)
     samples = {name: np.array(values) for name, values in turns.samples.items()}
     benchmark.extra_info["median_seconds"] = {name: float(np.median(values)) for name, values in samples.items()}
     return samples

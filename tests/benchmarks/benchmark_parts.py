@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from afnet.contract import EXECUTIONS, Execution
-from afnet.execution import take_rows
+from afnet.execution import put_rows_, take_rows
 from afnet.inference import optimize_for_inference
 from afnet.shift import temporal_shift
 from baselines.looking import boxes_at, crop, resized
@@ -66,8 +66,8 @@ def test_gather(benchmark: Any) -> None:
 
 
 def test_scatter(benchmark: Any) -> None:
-    base, rows = maps(), torch.arange(0, 128, 2)
-    benchmark(base.index_add_, 0, rows, maps(64))
+    """64 maps into 128; the floor is reading and writing 4 MB."""
+    benchmark(put_rows_, maps(), torch.arange(0, 128, 2), maps(64))
 
 
 def test_shift(benchmark: Any) -> None:
@@ -112,16 +112,22 @@ def test_report_build(benchmark: Any, record: Path, tmp_path: Path) -> None:
 
 
 def test_harness_overhead(benchmark: Any) -> None:
-    """What taking turns adds to forwards of 5 ms: their own clock's sum against the clock around a thousand of them."""
+    """What a forward of 5 ms takes under the harness beside what it takes alone, in turns; the wanted share is 1%."""
+    left, right = (torch.randn(640, 640) for _ in range(2))
 
-    def forward() -> None:
-        until = time.perf_counter() + 5e-3
-        while time.perf_counter() < until:
-            pass
+    def forward(number: int = 0) -> None:
+        for _ in range(6):
+            left @ right
 
     def measured() -> float:
-        turns = take_turns({"one": forward, "other": forward}, CPU, rounds=100, warmup=0.0)
-        return float(np.mean([sample for samples in turns.samples.values() for sample in samples]))
+        shares = []
+        for _ in range(20):
+            started = time.perf_counter()
+            for _ in range(20):
+                forward()
+            alone = (time.perf_counter() - started) / 20
+            turns = take_turns({"one": forward, "other": forward}, CPU, rounds=10, warmup=0.0)
+            shares.append(float(np.mean([turns.samples[name] for name in turns.samples])) / alone - 1)
+        return float(np.median(shares))
 
-    mean = benchmark.pedantic(measured, rounds=3, warmup_rounds=1)
-    benchmark.extra_info["overhead"] = mean / 5e-3 - 1
+    benchmark.extra_info["overhead"] = benchmark.pedantic(measured, rounds=1)
