@@ -30,7 +30,8 @@ from bench.training import Clock, Report, set_up_torch, train
 from bench.witnesses import reconcile
 
 PREVIEW_CLIPS = 6
-# Clips that every counter counts.
+# Clips that the cost model is read off and held against, and those that every counter counts.
+VERIFIED_CLIPS = 8
 COUNTED_CLIPS = 2
 # Share of videos with the same decision from which a learned policy counts as none.
 COLLAPSED = 0.99
@@ -151,12 +152,11 @@ def _evaluate(
     model: VideoModel, experiment: Experiment, point: Path, device: torch.device, report: Report
 ) -> tuple[CostModel, dict[str, Any]]:
     """What a point costs, and the deterministic part of its record; writes its other files."""
-    batches = validation(experiment)
-    first = present(model, batches[0], device)
+    first = present(model, first_clips(experiment, VERIFIED_CLIPS), device)
     cost = cost_model(model, first)
     verify(model, first, cost)
     witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
-    samples = evaluate(model, batches, experiment, cost, device, report)
+    samples = evaluate(model, validation(experiment), experiment, cost, device, report)
     write_samples(point / "samples.parquet", samples)
     preview = first_clips(experiment, PREVIEW_CLIPS)
     write_preview(point / "clips.jpg", preview)

@@ -30,7 +30,7 @@ AFNET = AFNet(
 
 
 # Enough for intervals, in a demo's time.
-TIMING = Timing(rounds=12, warmup=0.2)
+TIMING = Timing(batch=8, rounds=12, warmup=0.2)
 BASE = Experiment(data=DATA, model=Model("afnet", "tiny", 8, AFNET), training=TRAINING, timing=TIMING)
 SETTINGS: dict[str, MethodSettings] = {"tsn": PLAIN, "tsm": PLAIN, "afnet": AFNET}
 
