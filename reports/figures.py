@@ -127,22 +127,32 @@ def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *,
 
 
 def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: str, cheaper_is_less: bool) -> None:
+    # A noisy time ranks nothing: hollow, and on no frontier.
+    timed = x == "clips_per_second"
+    quiet = ~rows["noisy"].astype(bool) if timed else pd.Series(True, index=rows.index)
     costs = rows[x] if cheaper_is_less else -rows[x]
-    best = pareto(costs.tolist(), rows["top1"].tolist())
+    best = quiet.copy()
+    best[quiet] = pareto(costs[quiet].tolist(), rows["top1"][quiet].tolist())
     axes.errorbar(
         rows[x],
         rows["top1"],
         yerr=_distances(rows, "top1"),
-        xerr=_distances(rows, x) if x == "clips_per_second" else None,
+        xerr=_distances(rows, x) if timed else None,
         fmt="none",
         ecolor=colour,
         elinewidth=0.8,
         alpha=0.5,
     )
     sns.lineplot(data=rows[best], x=x, y="top1", color=colour, ax=axes, linewidth=1.2, errorbar=None)
-    sns.scatterplot(
-        data=rows, x=x, y="top1", color=colour, marker=marker, s=46, ax=axes, label=rows["method"].iloc[0], zorder=3
-    )
+    label = rows["method"].iloc[0]
+    if quiet.any():
+        sns.scatterplot(
+            data=rows[quiet], x=x, y="top1", color=colour, marker=marker, s=46, ax=axes, label=label, zorder=3
+        )
+    hollow = rows[~quiet]
+    if len(hollow):
+        own = None if quiet.any() else label
+        axes.scatter(hollow[x], hollow["top1"], facecolors="none", edgecolors=[colour], marker=marker, s=40, label=own)
     # Neighbours' labels go below and above in turn, so that close points stay readable.
     sides = ((5, -11), (5, 5)) * len(rows)
     for dominated, row, side in zip([not b for b in best], rows.to_dict("records"), sides, strict=False):

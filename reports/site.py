@@ -60,7 +60,8 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
                 "Top-1 accuracy against executed GFLOPs per video; a line joins the points of a method that no other "
                 "point of it beats. Vertical bars: 95% interval over videos (Wilson)."),
         _figure(accuracy_vs_throughput(table, dataset.order_blind_ceiling), folder, "accuracy-vs-throughput",
-                "Top-1 accuracy against clips per second of the executed path; horizontal bars are quartiles."),
+                "Top-1 accuracy against clips per second of the executed path; horizontal bars are quartiles. Hollow "
+                "points were timed with noise and rank nothing."),
     ]  # fmt: skip
     known = table[table["utilisation"].notna()]
     if len(known):

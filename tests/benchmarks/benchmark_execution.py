@@ -99,6 +99,7 @@ def test_half_of_the_cells_of_stages_1_and_2_against_whole_frames(benchmark: Any
     )
     speedup = float(np.median(samples["whole frames"] / samples["cells"]))
     units = cells.kept_units(Selection(frames, half), 224, 224).numpy()
+    cells.forced = Selection()
     macs = cost_model(cells, x[:1]).of(units).mean()
     saved = closed_form("resnet50", frames=FRAMES, classes=CLASSES).total(1) / macs - 1
     benchmark.extra_info |= {"speedup": speedup, "macs_saved": saved, "saving_realised": (speedup - 1) / saved}

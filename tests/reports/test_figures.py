@@ -25,6 +25,7 @@ TABLE = pd.DataFrame(
         "clips_per_second_low": [30.0, 19.0],
         "clips_per_second_high": [44.0, 21.0],
         "device": ["a stopwatch", "a stopwatch"],
+        "noisy": [False, False],
     }
 )
 
@@ -70,6 +71,16 @@ def test_the_ceiling_is_drawn_where_there_is_one(ceiling: float | None) -> None:
 def test_the_line_joins_the_points_that_nothing_beats() -> None:
     beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, top1=50.0, top1_low=40.0)], ignore_index=True)
     assert curves(accuracy_vs_gflops(beaten, None)) == [([1.0, 3.0], [60.0, 80.0])]
+
+
+def test_a_noisy_time_is_hollow_and_on_no_frontier() -> None:
+    rows = pd.concat([TABLE, TABLE.iloc[[0]].assign(clips_per_second=99.0, top1=99.0, noisy=True)], ignore_index=True)
+    figure = accuracy_vs_throughput(rows, None)
+    assert curves(figure) == [([20.0, 40.0], [80.0, 60.0])]
+    quiet, hollow = [dots for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
+    assert len(np.asarray(quiet.get_offsets())) == 2 and len(np.asarray(quiet.get_facecolor()))
+    assert np.asarray(hollow.get_offsets()).tolist() == [[99.0, 99.0]] and not len(np.asarray(hollow.get_facecolor()))
+    assert len(curves(accuracy_vs_gflops(rows, None))[0][0]) >= 1, "multiply-adds know no noise"
 
 
 def test_no_two_methods_share_colour_and_marker() -> None:
