@@ -25,7 +25,7 @@ FOUND = 1  # of a check
 class Demo:
     """Train, measure and report twelve points on the embedded data set; run again, it goes on where it was.
 
-    About 9 minutes on 2 CPU cores. Nothing is downloaded.
+    About 10 minutes on 2 CPU cores. Nothing is downloaded.
     """
 
     runs: Path | None = None
@@ -93,8 +93,8 @@ class Run:
         start = starting_point(self.method)
         if self.ratio is not None and not hasattr(start.model.settings, "ratio"):
             raise UserError(
-                f"--ratio is {self.ratio:g}, but {self.method} computes every frame in full; expected it with a method "
-                "that selects frames: afnet."
+                f"--ratio is {self.ratio:g}, but {self.method} aims at no ratio; expected it with afnet. What samplers "
+                "keep is a setting: --set model.settings.keep=4 or --set model.settings.patch=128."
             )
         points = _grid(override(start, assignments), self.grid)
         from bench.run import run_points
@@ -163,6 +163,13 @@ class Profile:
         from sweeps.progress import print_rows
 
         print_rows([row.to_dict() for row in rows], self.format)
+        deaf = list(dict.fromkeys(row.method for row in rows if row.ratio is None))
+        if deaf and self.ratio != (1.0,):
+            print(
+                f"--ratio changes nothing in {', '.join(deaf)}: what they keep, if anything, is a setting, for example "
+                "--set keep=4 or --set patch=128.",
+                file=sys.stderr,
+            )
 
     def _timings(self) -> list[Timing | None]:
         from bench.experiment import Timing

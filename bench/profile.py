@@ -23,6 +23,7 @@ from bench.macs import CostModel, cost_model
 from bench.methods import build_model, find_method
 from bench.savings import saving_realised
 from bench.settings import MethodSettings
+from bench.statistics import AGREEMENT
 from bench.throughput import Forward, Input, first_of, forward_of, largest, take_turns
 from bench.witnesses import reconcile
 
@@ -92,7 +93,7 @@ def profile_all(
     Args:
         assignments: settings by name, each for the methods that have it.
         timings: how to time each row too, one way after the other.
-        witnesses: whether every counter counts each network on the processor, everything computed.
+        witnesses: whether every counter counts each network too, on the processor.
 
     Raises:
         UserError: as profile, for a ratio outside [0, 1], and for a setting that none of the methods has.
@@ -197,15 +198,14 @@ def profile(
 
 
 def _in_words(row: Profile, settings: MethodSettings, classes: int) -> str:
-    """How far the counters are from torch's count of one clip when everything is computed."""
+    """How far the counters are from torch's count of one clip."""
     model, (clips, answers) = _ready(row, settings, classes, Timing(batch=1, optimised=False))
     model.answers = answers
-    model.execution = "masked"
     said = []
     for name, facts in reconcile(model, clips).items():
         if facts["missing"]:
             said.append(f"{name} did not count ({facts['missing']})")
-        elif facts["apart"]:
+        elif facts["apart"] > AGREEMENT:
             said.append(f"{name} {facts['apart']:.2%} apart")
     return ", ".join(said) or "agree"
 

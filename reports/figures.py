@@ -131,8 +131,8 @@ def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: st
     timed = x == "clips_per_second"
     quiet = ~rows["noisy"].astype(bool) if timed else pd.Series(True, index=rows.index)
     costs = rows[x] if cheaper_is_less else -rows[x]
-    best = quiet.copy()
-    best[quiet] = pareto(costs[quiet].tolist(), rows["top1"][quiet].tolist())
+    unbeaten = iter(pareto(costs[quiet].tolist(), rows["top1"][quiet].tolist()))
+    best = pd.Series([of and next(unbeaten) for of in quiet], index=rows.index, dtype=bool)
     axes.errorbar(
         rows[x],
         rows["top1"],
@@ -143,7 +143,8 @@ def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: st
         elinewidth=0.8,
         alpha=0.5,
     )
-    sns.lineplot(data=rows[best], x=x, y="top1", color=colour, ax=axes, linewidth=1.2, errorbar=None)
+    if best.any():
+        sns.lineplot(data=rows[best], x=x, y="top1", color=colour, ax=axes, linewidth=1.2, errorbar=None)
     label = rows["method"].iloc[0]
     if quiet.any():
         sns.scatterplot(

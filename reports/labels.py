@@ -47,7 +47,7 @@ def method_labels(experiments: list[Experiment]) -> list[str]:
 def _with_trained_frames(labels: list[str], experiments: list[Experiment]) -> list[str]:
     """Say how many frames a point was trained at where another one differs from it in nothing else."""
     trained: dict[tuple[Any, ...], set[int]] = defaultdict(set)
-    knobs = [tuple(experiment.model.settings.knobs().items()) for experiment in experiments]
+    knobs = [tuple(knobs_of(experiment).items()) for experiment in experiments]
     keys = [(label, e.evaluation.frames, of) for label, e, of in zip(labels, experiments, knobs, strict=True)]
     for key, experiment in zip(keys, experiments, strict=True):
         trained[key].add(experiment.model.frames)
@@ -55,6 +55,14 @@ def _with_trained_frames(labels: list[str], experiments: list[Experiment]) -> li
         f"{label}, trained at {experiment.model.frames} frames" if len(trained[key]) > 1 else label
         for label, key, experiment in zip(labels, keys, experiments, strict=True)
     ]
+
+
+def knobs_of(experiment: Experiment) -> dict[str, float]:
+    """The settings of KNOBS, as the point was evaluated: where frames are kept, a budget stands for their number."""
+    knobs = experiment.model.settings.knobs()
+    if "keep" in knobs and experiment.evaluation.budget:
+        knobs["keep"] = experiment.evaluation.budget
+    return knobs
 
 
 def _flat(experiment: Experiment) -> dict[str, Any]:
@@ -67,7 +75,8 @@ def _flat(experiment: Experiment) -> dict[str, Any]:
                 found.update({f"{part}.settings.{inner}": of for inner, of in value.items()})
             else:
                 found[f"{part}.{name}"] = value
-    return {path: value for path, value in found.items() if path not in TOLD}
+    told = {*TOLD, "evaluation.budget"} if "keep" in knobs_of(experiment) else TOLD
+    return {path: value for path, value in found.items() if path not in told}
 
 
 def _peers(experiment: Experiment, path: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from bench.record import Result, read_result, result_files
 from bench.savings import saving_realised
 from bench.settings import KNOBS
 from reports.filmstrip import Filmstrip, draw_filmstrip
-from reports.labels import method_labels, title
+from reports.labels import knobs_of, method_labels, title
 
 POLICIES = ("stop", "skip")
 
@@ -103,7 +103,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "backbone": experiment.model.backbone,
         "frames": experiment.evaluation.frames,
         "trained_frames": experiment.model.frames,
-        **{name: getattr(experiment.model.settings, name, None) for name in KNOBS},
+        **{name: knobs_of(experiment).get(name) for name in KNOBS},
         "seed": experiment.training.seed,
         "execution": experiment.evaluation.execution,
         "videos": videos,

@@ -21,7 +21,7 @@ Report = Callable[[str, int, int], None]
 STAGES = {"train": "training, step", "evaluate": "evaluating, batch", "time": "timing"}
 LINE_SECONDS = 10.0
 # Of a profile: what describes a network, and the headings of a terminal's table, which is narrow.
-DESCRIBING = ("backbone", "settings", "frames", "size", "ratio")
+DESCRIBING = ("backbone", "settings", "frames", "size", "ratio", "dtype")
 HEADINGS = {
     "frames": "T",
     "gmacs": "GMACs",
@@ -29,6 +29,7 @@ HEADINGS = {
     "parameters": "M",
     "clips_per_second": "clips/s",
     "latency_ms": "ms",
+    "predicted_off": "line off",
 }
 
 
@@ -94,7 +95,8 @@ def _print_narrow(names: list[str], cells: list[list[str]]) -> None:
     """A terminal's table: what is the same in all rows is said once, above it."""
     console = Console()
     columns = dict(zip(names, zip(*cells, strict=True), strict=True))
-    same = [name for name in DESCRIBING if len(set(columns[name])) == 1 and columns[name][0] != "-"]
+    known = [name for name in DESCRIBING if name in columns]
+    same = [name for name in known if len(set(columns[name])) == 1 and columns[name][0] != "-"]
     if same:
         console.print(", ".join(f"{name} {columns[name][0]}" for name in same), highlight=False)
     kinds = list(dict.fromkeys(text for text in columns["settings"] if text != "-"))
@@ -122,6 +124,8 @@ def _cell(value: object) -> str:
         return "-"
     if not isinstance(value, float):
         return str(value)
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
     return f"{value:.3g}" if value == 0 or abs(value) >= 1e-3 else "<.001"
 
 

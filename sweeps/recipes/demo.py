@@ -52,7 +52,7 @@ def starting_point(method: str) -> Experiment:
 
 
 def demo(tiny: bool) -> list[Experiment]:
-    """TSN, TSM, AFNet and a frame sampler on digits in motion (about 9 minutes on 2 CPU cores).
+    """TSN, TSM, AFNet and a frame sampler on digits in motion (about 10 minutes on 2 CPU cores).
 
     `afbench demo`. Ten trainings; TSN is trained once, at 8 frames, and measured at 4, 8 and 16.
     """

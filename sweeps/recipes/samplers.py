@@ -66,7 +66,7 @@ SPOTS = (
 
 
 def samplers(tiny: bool) -> list[Experiment]:
-    """Every sampler and its controls at matched multiply-adds on digits in motion (under 40 minutes on 2 CPU cores).
+    """Every sampler and its controls at matched multiply-adds on digits in motion (about 25 minutes on 2 CPU cores).
 
     `afbench sweep submit samplers`. One training of 400 steps a point; AFNet beside them, at five frames.
     """

@@ -74,13 +74,22 @@ def test_the_line_joins_the_points_that_nothing_beats() -> None:
 
 
 def test_a_noisy_time_is_hollow_and_on_no_frontier() -> None:
-    rows = pd.concat([TABLE, TABLE.iloc[[0]].assign(clips_per_second=99.0, top1=99.0, noisy=True)], ignore_index=True)
+    noisy = TABLE.iloc[[0]].assign(clips_per_second=99.0, clips_per_second_high=99.0, top1=99.0, noisy=True)
+    rows = pd.concat([TABLE, noisy.assign(top1_high=99.5)], ignore_index=True)
     figure = accuracy_vs_throughput(rows, None)
     assert curves(figure) == [([20.0, 40.0], [80.0, 60.0])]
     quiet, hollow = [dots for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
     assert len(np.asarray(quiet.get_offsets())) == 2 and len(np.asarray(quiet.get_facecolor()))
     assert np.asarray(hollow.get_offsets()).tolist() == [[99.0, 99.0]] and not len(np.asarray(hollow.get_facecolor()))
     assert len(curves(accuracy_vs_gflops(rows, None))[0][0]) >= 1, "multiply-adds know no noise"
+
+
+def test_a_method_with_nothing_but_noise_is_drawn_and_named() -> None:
+    axes = accuracy_vs_throughput(TABLE.assign(noisy=True), None).axes[0]
+    (hollow,) = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
+    assert len(np.asarray(hollow.get_offsets())) == 2
+    legend = axes.get_legend()
+    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["AFNet"]
 
 
 def test_no_two_methods_share_colour_and_marker() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bench.data.catalogue import DigitsSettings
 from bench.experiment import Data, Evaluation, Experiment, Model, Timing
 from bench.settings import AFNet, FrameAverage
-from reports.labels import method_labels
+from reports.labels import knobs_of, method_labels
 from sweeps.recipes import find_recipe
 from tests.conftest import small
 
@@ -46,6 +46,13 @@ def test_what_differs_is_in_the_label(other, label: str) -> None:  # type: ignor
     point = replace(small("tsn"), evaluation=Evaluation(frames=4))
     first, second = method_labels([point, other(point)])
     assert second == label and first != second and first.startswith("TSN, ")
+
+
+def test_a_budget_stands_for_the_frames_that_are_kept() -> None:
+    start = small("uniform", keep=4)
+    points = [replace(start, evaluation=replace(start.evaluation, budget=budget)) for budget in (0, 1, 2)]
+    assert method_labels(points) == ["Uniform frames"] * 3
+    assert [knobs_of(point) for point in points] == [{"keep": 4}, {"keep": 1}, {"keep": 2}]
 
 
 def test_a_setting_is_compared_within_its_method_and_data_across_methods() -> None:
