@@ -103,10 +103,9 @@ class ARNet(VideoModel):
         self.check_clips(clips, smallest=32)
         frames = clips.flatten(0, 1)
         glanced = self.glance(frames).unflatten(0, (len(clips), -1))  # (N, T, C)
-        states, choices, free = self._decide(glanced)
+        states, decided, free = self._decide(glanced)
         own = self.own(states.flatten(0, 1)).unflatten(0, (len(clips), -1))  # (N, T, K)
-        decided = choices
-        choices = choices * free[..., None]
+        choices = decided * free[..., None]
         if self.execution == "dense" and not self.training:
             largest = torch.zeros_like(choices[..., 0], dtype=torch.int64)
             choices = functional.one_hot(largest, choices.shape[2]).to(choices)

@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.metrics import compute_metrics
 from bench.record import Result, read_result, result_files
 from bench.samples import Samples, read_samples
-from bench.statistics import AGREEMENT, spread, summarise
+from bench.statistics import AGREEMENT, ratios, spread, summarise
 
 # Beyond which two runs of the same forward in the same rounds are too far apart for a comparison.
 AGAIN = 0.03
@@ -157,14 +157,14 @@ def _one_timing(timed: dict[str, Any]) -> Iterator[str]:
     if timed["noisy"]:
         # Where clips differ in their work, both runs of a clip are what was judged.
         paired = "again" in timed and timed["batch"] == 1 and len(again) == len(samples)
-        judged = (np.array(again) / np.array(samples)).tolist() if paired else samples
+        judged = ratios(again, samples) if paired else samples
         yield f"noisy, quartiles {'of both runs of a clip ' if paired else ''}{spread(judged):.1%} of the median apart"
     if timed["stable"] is False:
         yield "times had not settled when warm-up ended"
     if len(again) != len(samples):
         yield f"has {len(samples)} samples and {len(again)} of its second run"
         return
-    apart = float(np.median(np.array(again) / np.array(samples)))
+    apart = float(np.median(ratios(again, samples)))
     if not _same(timed.get("again", 1.0), apart, 1e-6):
         yield f"says again {timed.get('again')}, but its samples give {apart}"
     if abs(apart - 1) > AGAIN:

@@ -201,8 +201,8 @@ def moved(operator: Any, inputs: tuple[Any, ...], result: Any) -> int:
     """Bytes that one operator reads and writes."""
     packet, given, out = operator._overloadpacket, _tensors(inputs), _tensors((result,))
     changes = operator.__name__.partition(".")[0].endswith("_")
-    if packet in NOTHING or not out:
-        return sum(map(_size, given)) if not out and packet not in NOTHING else 0
+    if packet in NOTHING:
+        return 0
     if not changes and any(_storage(one) == _storage(other) for one in out for other in given):
         return 0  # a view
     if packet in GATHERS:

@@ -32,7 +32,7 @@ from bench.environment import describe_environment
 from bench.files import make_folder, write_json
 from bench.macs import cost_model
 from bench.savings import saving_realised
-from bench.statistics import summarise
+from bench.statistics import ratios, summarise
 from bench.throughput import Turns, take_turns
 
 RATIOS = (0.25, 0.4, 0.5, 0.8, 1.0)
@@ -224,7 +224,7 @@ def times(plan: Plan, backbone: str, scenario: str) -> dict[str, Any]:
         "times": {name: summarise(values) for name, values in samples.items()},
         "warmup_rounds": turns.warmup_rounds,
         "stable": turns.stable,
-        "again": float(np.median(np.array(again) / np.array(samples["dense"]))),
+        "again": float(np.median(ratios(again, samples["dense"]))),
         "state": state(plan.device, variants["dense"]),
         "macs_per_video_cells": cell_macs,
         "saving_realised": savings(samples, cost.total, plan.frames, cell_macs),

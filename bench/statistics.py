@@ -58,6 +58,11 @@ def summarise(samples: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def ratios(times: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Of times that were taken in the same rounds, round by round."""
+    return [one / other for one, other in zip(times, others, strict=True)]
+
+
 def spread(samples: Sequence[float]) -> float:
     """Distance of the quartiles as a share of the median."""
     low, median, high = np.percentile(samples, [25, 50, 75]).tolist()

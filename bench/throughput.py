@@ -21,7 +21,7 @@ from torch import Tensor
 from afnet.contract import EXECUTIONS, Answers, Execution, VideoModel
 from bench.errors import UserError
 from bench.experiment import Timing
-from bench.statistics import NOISY, spread, summarise
+from bench.statistics import NOISY, ratios, spread, summarise
 
 Input = tuple[Tensor, Answers | None]
 Forward = Callable[[int], Any]
@@ -161,11 +161,11 @@ def time_batches(
             name: {"batch": len(inputs[0][0]), **facts, **summarise(values)} for name, values in samples.items()
         }
         again = turns.samples[f"{number} {AGAIN}"]
-        ratios = np.array(again) / np.array(samples[network.own])
+        apart = ratios(again, samples[network.own])
         own = times[network.own]
-        own |= {"again": float(np.median(ratios)), "again_samples": [round(sample, 9) for sample in again]}
+        own |= {"again": float(np.median(apart)), "again_samples": [round(sample, 9) for sample in again]}
         if len(inputs) > 1:
-            own["noisy"] = spread(ratios.tolist()) > NOISY
+            own["noisy"] = spread(apart) > NOISY
         found.append(times)
     return found
 
