@@ -89,7 +89,7 @@ class Run:
             "training.seed": self.seed,
         }
         assignments = {path: str(value) for path, value in short.items() if value is not None}
-        assignments |= _assignments(self.set, "training.lr=0.02")
+        assignments |= _assignments("--set", self.set, "training.lr=0.02")
         start = starting_point(self.method)
         if self.ratio is not None and not hasattr(start.model.settings, "ratio"):
             raise UserError(
@@ -156,7 +156,7 @@ class Profile:
             ratios=self.ratio,
             backbone=self.backbone,
             classes=self.classes,
-            assignments=_assignments(self.set, "keep=4"),
+            assignments=_assignments("--set", self.set, "keep=4"),
             timings=self._timings(),
             witnesses=self.witnesses,
         )
@@ -248,12 +248,15 @@ class Report:
 class Check:
     """Whether the records of a folder may be believed; a line for each thing that is not as it should be.
 
-    Schema and ids, metrics from samples, multiply-adds from decisions, quiet timings, a complete environment. The exit
-    status is 0 where nothing was found, 1 where something was.
+    "wrong" is what contradicts itself: schema and ids, metrics from samples, multiply-adds from decisions, times from
+    their samples, a complete environment. "beware" is what a record says of itself: noisy times, a changed source. The
+    exit status is 1 where something is wrong, 0 otherwise.
     """
 
     runs: tyro.conf.Positional[Path]
     """Folder of records, or a single result.json."""
+    strict: bool = False
+    """Exit status 1 for "beware" too."""
 
     def __call__(self) -> None:
         from bench.check import check
@@ -261,8 +264,9 @@ class Check:
         records, findings = check(self.runs)
         for finding in findings:
             print(finding)
-        print(f"{records} records, {len(findings)} findings", file=sys.stderr)
-        if findings:
+        wrong = sum(finding.is_wrong for finding in findings)
+        print(f"{records} records: {wrong} wrong, {len(findings) - wrong} to beware of", file=sys.stderr)
+        if findings if self.strict else wrong:
             sys.exit(FOUND)
 
 
@@ -282,13 +286,13 @@ Command = (
 )
 
 
-def _assignments(texts: list[str], example: str) -> dict[str, str]:
-    """What --set says, by name."""
+def _assignments(flag: str, texts: list[str], example: str) -> dict[str, str]:
+    """What --set or --grid says, by name."""
     found = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set got {text!r}; expected FIELD=VALUE, for example {example}.")
+        if not (name and equals and value):
+            raise UserError(f"{flag} got {text!r}; expected FIELD=VALUE, for example {example}.")
         found[name] = value
     return found
 
@@ -297,7 +301,7 @@ def _grid(start: Experiment, texts: list[str]) -> list[Experiment]:
     """Every combination of the values that --grid gives to fields of one training's points."""
     from bench.experiment import override
 
-    axes = {name: values.split(",") for name, values in _assignments(texts, "evaluation.budget=2,4").items()}
+    axes = {name: values.split(",") for name, values in _assignments("--grid", texts, "evaluation.budget=2,4").items()}
     points = [override(start, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
     if len({point.experiment_id for point in points}) < len(points):
         raise UserError(

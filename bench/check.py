@@ -30,7 +30,7 @@ class Finding:
 
     Attributes:
         path: of the record.
-        rule: name of the rule in RULES, or "record".
+        rule: name of the rule in RULES, or "record" or "twice".
         text: what was found.
     """
 
@@ -38,8 +38,13 @@ class Finding:
     rule: str
     text: str
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the record contradicts itself; otherwise it is right about something to beware of."""
+        return self.rule not in CAUTIONS
+
     def __str__(self) -> str:
-        return f"{self.path}: {self.rule}: {self.text}"
+        return f"{'wrong' if self.is_wrong else 'beware'}: {self.path}: {self.rule}: {self.text}"
 
 
 def check(runs: Path) -> tuple[int, list[Finding]]:
@@ -51,25 +56,27 @@ def check(runs: Path) -> tuple[int, list[Finding]]:
     Raises:
         UserError: where there is no such folder, or no record in it.
     """
-    paths = result_files(runs.resolve())
+    top = runs.resolve()
+    paths = result_files(top)
     if not paths:
         raise UserError(f"No record below {runs}; expected a folder that `afbench run` or `afbench demo` wrote.")
     findings: list[Finding] = []
-    seen: dict[str, Result] = {}
+    seen: dict[str, tuple[Path, Result]] = {}
     for path in paths:
+        shown = path.relative_to(top) if path != top else Path(path.name)
         try:
             result = read_result(path)
             samples = read_samples(path.parent / "samples.parquet")
             if not len(samples.video):
                 raise UserError(f"{path.parent / 'samples.parquet'} has no rows; expected one a validation video.")
         except UserError as error:
-            findings.append(Finding(path, "record", str(error).removeprefix(f"{path} ")))
+            findings.append(Finding(shown, "record", str(error).removeprefix(f"{path} ")))
             continue
         for rule, problems in RULES.items():
-            findings += [Finding(path, rule, text) for text in problems(result, samples)]
-        earlier = seen.setdefault(result.experiment.experiment_id, result)
+            findings += [Finding(shown, rule, text) for text in problems(result, samples)]
+        first, earlier = seen.setdefault(result.experiment.experiment_id, (shown, result))
         if earlier.values != result.values:
-            findings.append(Finding(path, "twice", f"{earlier.path} holds another result of the same experiment"))
+            findings.append(Finding(shown, "twice", f"{first} holds another result of the same experiment"))
     return len(paths), findings
 
 
@@ -91,10 +98,9 @@ def _metrics(result: Result, samples: Samples) -> Iterator[str]:
     if len(set(samples.video.tolist())) != len(samples.video):
         yield "has several samples of one video"
     found = compute_metrics(samples)
-    for name in sorted(found.keys() | result.metrics.keys()):
-        said, is_so = result.metrics.get(name), found.get(name)
-        if not _same(said, is_so):
-            yield f"says {name} {said}, but its samples give {is_so}"
+    for name, said in result.metrics.items():  # a metric may be younger than the record
+        if not _same(said, found.get(name)):
+            yield f"says {name} {said}, but its samples give {found.get(name)}"
 
 
 def _same(one: Any, other: Any, within: float = 1e-9) -> bool:
@@ -128,31 +134,61 @@ def _macs(result: Result, samples: Samples) -> Iterator[str]:
 
 
 def _timing(result: Result, samples: Samples) -> Iterator[str]:
+    """Times are what their samples give, of the network that was evaluated."""
+    timing = result.values["timing"]
+    yield from _of_each(timing, _sums)
+    if timing["same_answers"] < 1 and timing["dtype"] == "float32":
+        yield _other_answers(timing)
+
+
+def _noise(result: Result, samples: Samples) -> Iterator[str]:
     """Times are settled, quiet, of an unthrottled device, and of the batch that was asked for."""
     timing = result.values["timing"]
-    for scenario, executions in timing["scenarios"].items():
-        for execution, timed in executions.items():
-            for text in _one_timing(timed):
-                yield f"{scenario}, {execution}: {text}"
+    yield from _of_each(timing, _unrest)
     if timing["throttled"]:
         yield "the device throttled"
     if timing["throttled"] is None and timing["device"].get("kind") == "cuda":
         yield f"nobody knows whether the device throttled: {timing['state']['after'].get('missing')}"
-    if timing["same_answers"] < 1:
-        yield f"the network that was timed answers {1 - timing['same_answers']:.1%} of the clips otherwise"
+    if timing["same_answers"] < 1 and timing["dtype"] != "float32":
+        yield _other_answers(timing)
     ran = {timed["batch"] for timed in timing["scenarios"]["offline"].values()}
     if ran != {timing["requested_batch"]}:
         batches = ", ".join(map(str, sorted(ran)))
         yield f"for want of memory ran batches of {batches} clips, not {timing['requested_batch']}"
 
 
-def _one_timing(timed: dict[str, Any]) -> Iterator[str]:
-    """Of one execution in one scenario."""
+def _other_answers(timing: dict[str, Any]) -> str:
+    share = 1 - timing["same_answers"]
+    return f"the network that was timed, in {timing['dtype']}, answers {share:.1%} of the clips otherwise"
+
+
+def _of_each(timing: dict[str, Any], problems: Callable[[dict[str, Any]], Iterator[str]]) -> Iterator[str]:
+    """What is found in each execution of each scenario."""
+    for scenario, executions in timing["scenarios"].items():
+        for execution, timed in executions.items():
+            for text in problems(timed):
+                yield f"{scenario}, {execution}: {text}"
+
+
+def _sums(timed: dict[str, Any]) -> Iterator[str]:
+    """Of one execution in one scenario: the summaries of its samples."""
     samples = timed["samples"]
     found = summarise(samples)
     for name in ("median", "quartiles", "p90"):
         if not _same(timed[name], found[name], 1e-6):  # samples are rounded to nanoseconds
             yield f"says {name} {timed[name]}, but its samples give {found[name]}"
+    again = timed.get("again_samples", samples)
+    if len(again) != len(samples):
+        yield f"has {len(samples)} samples and {len(again)} of its second run"
+        return
+    apart = float(np.median(ratios(again, samples)))
+    if not _same(timed.get("again", 1.0), apart, 1e-6):
+        yield f"says again {timed.get('again')}, but its samples give {apart}"
+
+
+def _unrest(timed: dict[str, Any]) -> Iterator[str]:
+    """Of one execution in one scenario: how far its samples are from each other."""
+    samples = timed["samples"]
     again = timed.get("again_samples", samples)
     if timed["noisy"]:
         # Where clips differ in their work, both runs of a clip are what was judged.
@@ -161,30 +197,28 @@ def _one_timing(timed: dict[str, Any]) -> Iterator[str]:
         yield f"noisy, quartiles {'of both runs of a clip ' if paired else ''}{spread(judged):.1%} of the median apart"
     if timed["stable"] is False:
         yield "times had not settled when warm-up ended"
-    if len(again) != len(samples):
-        yield f"has {len(samples)} samples and {len(again)} of its second run"
-        return
-    apart = float(np.median(ratios(again, samples)))
-    if not _same(timed.get("again", 1.0), apart, 1e-6):
-        yield f"says again {timed.get('again')}, but its samples give {apart}"
-    if abs(apart - 1) > AGAIN:
-        yield f"run twice in the same rounds, its times differ by {abs(apart - 1):.1%}"
+    if abs(timed.get("again", 1.0) - 1) > AGAIN:
+        yield f"run twice in the same rounds, its times differ by {abs(timed['again'] - 1):.1%}"
 
 
 def _environment(result: Result, samples: Samples) -> Iterator[str]:
-    """It says where and with what it was made, and that can be had again."""
+    """It says where and with what it was made."""
     environment = result.values["environment"]
     for name in FACTS:
         if environment.get(name) in (None, "", {}):
             yield f"does not say its {name}"
-    source = environment["source"]
+    for package, version in environment["packages"].items():
+        if version is None and package in ("torch", "numpy"):
+            yield f"does not say the version of {package}"
+
+
+def _source(result: Result, samples: Samples) -> Iterator[str]:
+    """The code that made it can be had again."""
+    source = result.values["environment"]["source"]
     if source["commit"] is None:
         yield "was made outside a checkout: no commit"
     elif source["dirty"]:
         yield f"was made from changed files on top of commit {source['commit'][:12]}"
-    for package, version in environment["packages"].items():
-        if version is None and package in ("torch", "numpy"):
-            yield f"does not say the version of {package}"
 
 
 RULES: dict[str, Callable[[Result, Samples], Iterator[str]]] = {
@@ -192,5 +226,9 @@ RULES: dict[str, Callable[[Result, Samples], Iterator[str]]] = {
     "metrics": _metrics,
     "multiply-adds": _macs,
     "timing": _timing,
+    "noise": _noise,
     "environment": _environment,
+    "source": _source,
 }
+# Whose findings contradict nothing: the record is right, and says itself what to beware of.
+CAUTIONS = ("noise", "source")

@@ -106,6 +106,11 @@ METRICS: dict[str, Metric] = {
     "top5": Metric("share of videos whose label is among the five largest logits", "%", lambda s: _share(s.correct(5))),
     "macs": Metric("executed multiply-adds per video, mean over videos", "MAC", lambda s: float(s.macs.mean())),
     "macs_std": Metric("their standard deviation over videos", "MAC", lambda s: float(s.macs.std())),
+    "macs_deciles": Metric(
+        "least, nine deciles and most of them: what a video costs where costs differ",
+        "MAC",
+        lambda s: [float(decile) for decile in np.quantile(s.macs, np.linspace(0, 1, 11))],
+    ),
     "kept_ratio": Metric("share of (block, frame) pairs computed in full", "share", _kept_ratio),
     "kept_ratio_per_block": Metric("the same for each block, in network order", "share", _kept_ratio_per_block),
     "recall": Metric(

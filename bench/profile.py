@@ -23,8 +23,8 @@ from bench.macs import CostModel, cost_model
 from bench.methods import build_model, find_method
 from bench.savings import saving_realised
 from bench.settings import MethodSettings
-from bench.statistics import AGREEMENT
-from bench.throughput import Forward, Input, first_of, forward_of, largest, take_turns
+from bench.statistics import AGREEMENT, ratios
+from bench.throughput import AGAIN, Forward, Input, first_of, forward_of, largest, take_turns
 from bench.witnesses import reconcile
 
 
@@ -38,11 +38,13 @@ class Profile:
             timed, which whole frames may put beside the ratio.
         gmacs_dense: of the execution that ignores decisions.
         policy: the part of `gmacs` spent on deciding.
-        parameters: number of weights, in 1e6.
+        parameters: number of weights.
         witnesses: whether fvcore, ptflops and the layers' closed form agree with torch's count.
         clips_per_second: of "skipped", a batch at once; None where nothing was timed.
         latency_ms: of one clip, median.
         saving: time saved per multiply-add saved, against "dense" of the same weights; with a 95% interval.
+        again: how far apart two runs of the dense forward in the same rounds are, a ratio of their times: differences
+            of this size say nothing.
         predicted_off: how far a time is off, as a share, that is read off the line through the cheapest and the dearest
             of this network's rows; None for these two.
     """
@@ -56,13 +58,14 @@ class Profile:
     gmacs: float
     gmacs_dense: float
     policy: float
-    parameters: float
+    parameters: int
     witnesses: str | None = None
     clips_per_second: float | None = None
     latency_ms: float | None = None
     saving: float | None = None
     saving_low: float | None = None
     saving_high: float | None = None
+    again: float | None = None
     predicted_off: float | None = None
     dtype: str | None = None
 
@@ -73,7 +76,7 @@ class Profile:
 
 
 Samples = dict[str, list[float]]
-TIMED = ("clips_per_second", "latency_ms", "saving", "saving_low", "saving_high", "predicted_off", "dtype")
+TIMED = ("clips_per_second", "latency_ms", "saving", "saving_low", "saving_high", "again", "predicted_off", "dtype")
 
 
 def profile_all(
@@ -169,7 +172,7 @@ def profile(
         cost = cost_model(model, clips)
     except ValueError as error:
         raise UserError(f"{method} on {backbone} at {frames} frames of {size} pixels: {error}") from error
-    parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     changed = {k: v for k, v in asdict(settings).items() if v != asdict(entry.settings())[k]}
     follows = model.expected_units(size, size, 1.0) != model.expected_units(size, size, 0.5)
     rows = []
@@ -233,6 +236,7 @@ def _timed(
             "saving": saving["saving_realised"],
             "saving_low": saving["saving_low"],
             "saving_high": saving["saving_high"],
+            "again": float(np.median(ratios(offline[AGAIN], offline["dense"]))),
             "predicted_off": None if seconds is None else seconds / times[name] - 1,
         }
         timed.append(replace(row, **values))  # type: ignore[arg-type]
@@ -249,7 +253,7 @@ def _turns(
         skips = find_method(rows[0].method).skips
 
         def forwards(batch: Input) -> dict[str, Forward]:
-            found = {"dense": _forward(model, batch, "dense", Selection())}
+            found = {name: _forward(model, batch, "dense", Selection()) for name in ("dense", AGAIN)}
             for row in rows if skips else ():
                 forced = model.example_selection(len(batch[0]), 1.0 if row.ratio is None else row.ratio)
                 found[str(row.ratio)] = _forward(model, batch, "skipped", forced)

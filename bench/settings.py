@@ -176,7 +176,8 @@ class Crop(MethodSettings):
     def check_clips(self, frames: int, size: int) -> None:
         if self.patch > size:
             raise UserError(
-                f"model.settings.patch is {self.patch} and data.size {size}; expected crops no larger than the frames."
+                f"model.settings.patch is {self.patch}, but frames are {size} pixels; expected a patch no larger, for "
+                f"example {size // 2}."
             )
 
 

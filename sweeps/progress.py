@@ -26,9 +26,10 @@ HEADINGS = {
     "frames": "T",
     "gmacs": "GMACs",
     "gmacs_dense": "dense",
-    "parameters": "M",
+    "parameters": "weights",
     "clips_per_second": "clips/s",
     "latency_ms": "ms",
+    "again": "A/A",
     "predicted_off": "line off",
 }
 
@@ -73,7 +74,7 @@ def _lines(console: Console) -> Report:
 
 
 def print_rows(values: list[dict[str, Any]], form: str) -> None:
-    """Profiles as a table on the terminal, or as md, csv or json, with every digit."""
+    """Profiles as a table on the terminal or in md, or as csv or json, with every digit."""
     if form == "json":
         print(json.dumps(values, indent=1))
         return
@@ -83,7 +84,7 @@ def print_rows(values: list[dict[str, Any]], form: str) -> None:
         writer.writeheader()
         writer.writerows(values)
         return
-    cells = [[_cell(value) for value in row.values()] for row in values]
+    cells = [[WRITTEN.get(name, _cell)(value) for name, value in row.items()] for row in values]
     if form == "md":
         for line in (names, ["---"] * len(names), *cells):
             print("| " + " | ".join(line) + " |")
@@ -127,6 +128,13 @@ def _cell(value: object) -> str:
     if abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:.3g}" if value == 0 or abs(value) >= 1e-3 else "<.001"
+
+
+# Columns of a profile that are written otherwise than as numbers of three digits.
+WRITTEN: dict[str, Callable[[Any], str]] = {
+    "parameters": lambda count: f"{count / 1e6:.3g} M",
+    "again": lambda ratio: f"{abs(ratio - 1):.1%}",
+}
 
 
 def print_plan(points: list[Point]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import afbench
 from bench.check import Finding, check
 from bench.errors import UserError
 from bench.samples import read_samples, write_samples
@@ -69,7 +70,8 @@ def offline(values: Values) -> Values:
     ("edit", "rule", "words"),
     [
         (lambda v: v["metrics"].update(top1=99.0), "metrics", ["says top1 99.0", "its samples give"]),
-        (lambda v: v["metrics"].pop("recall"), "metrics", ["says recall None"]),
+        (lambda v: v["metrics"].pop("recall"), "metrics", []),
+        (lambda v: v["metrics"].update(charm=1.0), "metrics", ["says charm 1.0", "give None"]),
         (lambda v: v["metrics"]["kept_ratio_per_block"].pop(), "metrics", ["kept_ratio_per_block"]),
         (lambda v: v["macs"].update(static=v["macs"]["static"] + 1), "multiply-adds", ["of video 0 are not those"]),
         (
@@ -82,35 +84,40 @@ def offline(values: Values) -> Values:
             "multiply-adds",
             ["ptflops did not count: ImportError: no"],
         ),
-        (lambda v: offline(v).update(noisy=True), "timing", ["offline, skipped: noisy, quartiles"]),
-        (lambda v: offline(v).update(stable=False), "timing", ["had not settled"]),
+        (lambda v: offline(v).update(noisy=True), "noise", ["offline, skipped: noisy, quartiles"]),
+        (lambda v: offline(v).update(stable=False), "noise", ["had not settled"]),
         (
             lambda v: offline(v).update(again=0.9, again_samples=[0.9, 0.909, 0.918]),
-            "timing",
+            "noise",
             ["run twice", "differ by 10.0%"],
         ),
         (lambda v: offline(v).update(again=1.2), "timing", ["says again 1.2", "give 1.0"]),
         (lambda v: offline(v)["again_samples"].pop(), "timing", ["3 samples and 2 of its second run"]),
         (lambda v: offline(v).update(median=0.5), "timing", ["says median 0.5", "samples give 1.01"]),
-        (lambda v: offline(v).update(stable=None), "timing", []),
+        (lambda v: offline(v).update(stable=None), "noise", []),
         (lambda v: v["timing"].update(same_answers=0.75), "timing", ["answers 25.0% of the clips otherwise"]),
+        (
+            lambda v: v["timing"].update(same_answers=0.75, dtype="bfloat16"),
+            "noise",
+            ["in bfloat16, answers 25.0% of the clips otherwise"],
+        ),
         (
             lambda v: v["timing"].update(
                 throttled=None, device={"kind": "cuda", "name": "x"}, state={"after": {"missing": "no NVML"}}
             ),
-            "timing",
+            "noise",
             ["nobody knows whether the device throttled: no NVML"],
         ),
         (lambda v: v["macs"]["witnesses"]["torch"].update(total=None, apart=None), "record", ["neither numbers"]),
         (lambda v: v["macs"]["per_unit"].pop(), "record", ["differ in their lengths"]),
         (lambda v: offline(v).pop("samples"), "record", ["samples is missing"]),
         (lambda v: v["timing"]["roofline"].pop("roof"), "record", ["neither whole nor missing"]),
-        (lambda v: v["timing"].update(throttled=True), "timing", ["throttled"]),
-        (lambda v: v["timing"].update(requested_batch=64), "timing", ["batches of 2 clips, not 64"]),
-        (lambda v: v["environment"]["source"].update(commit=None), "environment", ["no commit"]),
+        (lambda v: v["timing"].update(throttled=True), "noise", ["throttled"]),
+        (lambda v: v["timing"].update(requested_batch=64), "noise", ["batches of 2 clips, not 64"]),
+        (lambda v: v["environment"]["source"].update(commit=None), "source", ["no commit"]),
         (
             lambda v: v["environment"]["source"].update(dirty=True),
-            "environment",
+            "source",
             ["changed files", "commit 000000000000"],
         ),
         (lambda v: v["environment"]["packages"].update(torch=None), "environment", ["version of torch"]),
@@ -154,7 +161,9 @@ def test_samples_that_cannot_be_read_are_one_line_and_other_records_go_on(runs: 
     broken = next((tmp_path / "runs").glob("*/tsm/**/samples.parquet"))
     broken.write_bytes(b"PAR1")
     records, findings = check(tmp_path / "runs")
-    assert records == 4 and [f.path.parent for f in findings if f.rule == "record"] == [broken.parent]
+    assert records == 4 and [tmp_path / "runs" / f.path.parent for f in findings if f.rule == "record"] == [
+        broken.parent
+    ]
 
 
 def test_two_results_of_one_experiment_are_found(folder: Path) -> None:
@@ -171,5 +180,27 @@ def test_a_folder_without_records_is_a_mistake(tmp_path: Path) -> None:
         check(tmp_path / "none")
 
 
-def test_a_finding_is_a_line() -> None:
-    assert str(Finding(Path("a/result.json"), "timing", "noisy")) == "a/result.json: timing: noisy"
+def test_a_finding_is_a_line_that_says_how_bad_it_is() -> None:
+    assert str(Finding(Path("a/result.json"), "timing", "no")) == "wrong: a/result.json: timing: no"
+    assert str(Finding(Path("a/result.json"), "noise", "no")) == "beware: a/result.json: noise: no"
+
+
+@pytest.mark.parametrize(
+    ("edit", "arguments", "status"),
+    [
+        (lambda v: None, ["--strict"], 0),
+        (lambda v: offline(v).update(noisy=True), [], 0),
+        (lambda v: offline(v).update(noisy=True), ["--strict"], 1),
+        (lambda v: offline(v).update(median=0.5), [], 1),
+    ],
+)
+def test_the_exit_status_tells_what_is_wrong_from_what_to_beware_of(
+    folder: Path, edit: Callable[[Values], object], arguments: list[str], status: int
+) -> None:
+    change(result_of(folder), edit)
+    try:
+        afbench.main(["check", str(folder), *arguments])
+    except SystemExit as stop:
+        assert stop.code == status == 1
+    else:
+        assert status == 0

@@ -70,6 +70,7 @@ BY_HAND = {
     "top5": 100 * 2 / 4,
     "macs": 30.0,
     "macs_std": ((400 + 100 + 0 + 900) / 4) ** 0.5,
+    "macs_deciles": [10, 13, 16, 19, 22, 25, 28, 33, 42, 51, 60],
     "kept_ratio": 8 / 24,
     "kept_ratio_per_block": [6 / 12, 2 / 12],
     "recall": 5 / 12,
@@ -139,7 +140,7 @@ def test_where_no_frame_is_informative_recall_does_not_apply() -> None:
 
 def test_a_method_that_skips_nothing_has_no_metric_of_skipping() -> None:
     values = compute_metrics(replace(SAMPLES, kept=None, cell_maps=(), cells=None, exit_step=None))
-    assert set(values) == {"top1", "top5", "macs", "macs_std", "informative_share"}
+    assert set(values) == {"top1", "top5", "macs", "macs_std", "macs_deciles", "informative_share"}
 
 
 def test_where_no_cell_is_computed_no_region_is_found() -> None:

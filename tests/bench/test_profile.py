@@ -74,7 +74,7 @@ def test_a_row_with_times_has_the_multiply_adds_of_the_whole_frames_that_were_ti
 
 def test_a_time_between_two_is_compared_with_the_line_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock by which a clip takes 1 s and 2 s a unit kept, but 0.5 s more in the middle."""
-    seconds = {"dense": 18.0, "0.0": 2.0, "0.5": 10.5, "1.0": 18.0}
+    seconds = {"dense": 18.0, "again": 18.9, "0.0": 2.0, "0.5": 10.5, "1.0": 18.0}
 
     def fake(forwards: dict[str, object], *_: object, **__: object) -> Turns:
         return Turns({name: [seconds[name]] * 3 for name in forwards}, 0, True)
@@ -83,7 +83,7 @@ def test_a_time_between_two_is_compared_with_the_line_through_them(monkeypatch: 
     rows = one("afnet", 8, backbone="tiny", sizes=[64], ratios=[0.0, 0.5, 1.0], timings=[Timing(batch=2, rounds=3)])
     assert [row.predicted_off for row in rows] == [None, pytest.approx(10 / 10.5 - 1), None]
     assert [row.clips_per_second for row in rows] == [1.0, pytest.approx(2 / 10.5), pytest.approx(2 / 18)]
-    assert rows[0].latency_ms == 2000.0 and rows[0].dtype == "float32"
+    assert rows[0].latency_ms == 2000.0 and rows[0].dtype == "float32" and rows[0].again == pytest.approx(1.05)
 
 
 def test_witnesses_agree_or_are_named() -> None:
@@ -99,7 +99,7 @@ def test_witnesses_agree_or_are_named() -> None:
     [
         ({"ratios": [1.5]}, ["--ratio is 1.5", "from 0 to 1"]),
         ({"assignments": {"pach": "96"}}, ["setting 'pach'", "patch"]),
-        ({"assignments": {"patch": "300"}}, ["patch is 300", "224", "no larger than the frames"]),
+        ({"assignments": {"patch": "300"}}, ["patch is 300", "224", "for example 112"]),
         ({"assignments": {"patch": "wide"}}, ["--set patch is 'wide'", "int"]),
         ({"sizes": [200]}, ["--size is 200", "multiple of 32"]),
         ({"backbone": "resnet51"}, ["resnet51", "resnet50"]),
