@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from bench.data.commands import Data
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -270,6 +271,9 @@ class Check:
             sys.exit(FOUND)
 
 
+Datasets = Annotated[
+    Data, tyro.conf.subcommand("data", description="Known data sets and their files: list, prepare, verify.")
+]
 Sweep = Annotated[
     Annotated[SweepList, tyro.conf.subcommand("list")]
     | Annotated[SweepPlan, tyro.conf.subcommand("plan")]
@@ -281,6 +285,7 @@ Command = (
     | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Profile, tyro.conf.subcommand("profile")]
     | Sweep
+    | Datasets
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Check, tyro.conf.subcommand("check")]
 )

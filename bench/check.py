@@ -93,8 +93,12 @@ def _place(result: Result, samples: Samples) -> Iterator[str]:
 
 def _metrics(result: Result, samples: Samples) -> Iterator[str]:
     """The samples give the metrics."""
-    if len(samples.video) != result.experiment.data.val_clips:
-        yield f"has {len(samples.video)} samples of {result.experiment.data.val_clips} validation videos"
+    left_out = len(result.values["left_out"]["val"])
+    if len(samples.video) != result.experiment.data.val_clips - left_out:
+        yield (
+            f"has {len(samples.video)} samples of {result.experiment.data.val_clips} validation videos, of which "
+            f"{left_out} were left out"
+        )
     if len(set(samples.video.tolist())) != len(samples.video):
         yield "has several samples of one video"
     found = compute_metrics(samples)
@@ -114,23 +118,28 @@ def _same(one: Any, other: Any, within: float = 1e-9) -> bool:
 def _macs(result: Result, samples: Samples) -> Iterator[str]:
     """Every video costs what its decisions cost, and the counters agree."""
     macs, execution = result.values["macs"], result.experiment.evaluation.execution
-    per_unit, all_units = (np.array(macs[name], np.int64) for name in ("per_unit", "all_units"))
-    most = macs["static"] + int((per_unit * all_units).sum())
+    per_unit, views = np.array(macs["per_unit"], np.int64), macs["views"]
+    static, dense, most = (views * each for each in (macs["static"], macs["dense"], _most(macs)))
     expected: np.ndarray[Any, Any] | None = None
     if execution != "skipped" or not len(per_unit):
-        expected = np.full(len(samples.video), macs["dense"] if execution == "dense" else most)
+        expected = np.full(len(samples.video), dense if execution == "dense" else most)
     elif samples.kept is not None and samples.cells is None and samples.kept.shape[1] == len(per_unit):
-        expected = macs["static"] + samples.kept.sum(axis=2) @ per_unit
+        expected = static + samples.kept.sum(axis=2) @ per_unit
     if expected is not None and not np.array_equal(expected, samples.macs):
         wrong = int(samples.video[expected != samples.macs][0])
         yield f"the multiply-adds of video {wrong} are not those of its decisions"
-    if samples.macs.min() < macs["static"] or samples.macs.max() > max(most, macs["dense"]):
-        yield f"has a video of {samples.macs.max()} multiply-adds, outside {macs['static']} to {most}"
+    if samples.macs.min() < static or samples.macs.max() > max(most, dense):
+        yield f"has a video of {samples.macs.max()} multiply-adds, outside {static} to {most}"
     for name, witness in macs["witnesses"].items():
         if witness["missing"]:
             yield f"{name} did not count: {witness['missing']}"
         elif witness["apart"] > AGREEMENT:
             yield f"{name} counts {witness['total']:.0f} multiply-adds, {witness['apart']:.2%} beside torch"
+
+
+def _most(macs: dict[str, Any]) -> int:
+    """Of a view whose every unit is computed."""
+    return macs["static"] + sum(each * count for each, count in zip(macs["per_unit"], macs["all_units"], strict=True))
 
 
 def _timing(result: Result, samples: Samples) -> Iterator[str]:

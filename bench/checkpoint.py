@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.errors import UserError
 from bench.files import replacing
 
-PARTS = ("training_id", "step", "seconds", "loading", "model", "optimiser", "digest")
+PARTS = ("training_id", "step", "seconds", "loading", "best", "bad", "scaler", "model", "optimiser", "digest")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -47,15 +47,15 @@ def load_checkpoint(path: Path, training_id: str) -> dict[str, Any] | None:
     return checked
 
 
-def restore(path: Path, state: dict[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's weights, and the optimiser's state where it has one, in place.
+def restore(path: Path, state: dict[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer | None) -> None:
+    """Put a checkpoint's weights, and the optimiser's state where both are there, in place.
 
     Raises:
         UserError: when they do not fit.
     """
     try:
         model.load_state_dict(state["model"])
-        if state["optimiser"] is not None:
+        if state["optimiser"] is not None and optimiser is not None:
             optimiser.load_state_dict(state["optimiser"])
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise unusable(path, f"does not fit the network of this experiment ({_reason(error)})") from error

@@ -17,3 +17,17 @@ def unknown(kind: str, name: object, choices: Iterable[str], where: str = "") ->
     hint = f" Did you mean {near[0]!r}?" if near else ""
     place = f" in {where}" if where else ""
     return UserError(f"Unknown {kind} {name!r}{place}.{hint} Valid choices: {', '.join(known) or 'none'}.")
+
+
+class BadClip(UserError):
+    """A video of a data set that cannot be used, and why; what to do about it is the policy's to say.
+
+    Attributes:
+        file: that is at fault.
+        reason: what is wrong with it, as the rest of a sentence.
+    """
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} {reason}.")
+        self.file = file
+        self.reason = reason

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from bench.data.catalogue import find_dataset
@@ -21,29 +22,35 @@ from bench.methods import find_method
 from bench.settings import MethodSettings
 
 # Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
-SCHEMA = 6
+SCHEMA = 7
 TRAINING_PARTS = ("data", "model", "training")
 POINT_PARTS = (*TRAINING_PARTS, "evaluation", "timing")
 ID_LENGTH = 12
 # NumPy's and torch's generators, and the tables of a report, all hold 64 bits with a sign.
 LARGEST_SEED = 2**63 - 1
+SEEDS = {"at_least": 0, "at_most": LARGEST_SEED}
 
 
 @dataclass(frozen=True)
 class Data(Checked):
-    """Which clips. `settings` are the data set's own."""
+    """Which clips. `settings` are the data set's own; what is left open is resolved on creation, from the data set."""
 
     dataset: str = choice("digits-in-motion", "name")
     size: int = number(64, "pixels, side of the square input", at_least=8)
-    train_clips: int = number(6400, "clips of an epoch", at_least=1)
-    val_clips: int = number(480, "clips", at_least=1)
-    seed: int = number(0, "seed of a generated data set", at_least=0, at_most=LARGEST_SEED)
+    train_clips: int = number(0, "videos of an epoch; 0 is all of them (of a generated data set 6400)", at_least=0)
+    val_clips: int = number(0, "videos; 0 is all of them (of a generated data set 480)", at_least=0)
+    classes: int = number(0, "classes; 0 is as many as there are", at_least=0)
+    fingerprint: str = choice("", "of lists, classes and pictures on disk; empty takes what is there")
+    seed: int = number(0, "seed of a generated data set, or of which videos where not all are taken", **SEEDS)
     # Resolved to the data set's defaults on creation; nobody reads a None.
     settings: Checked = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        _resolve_settings(self, find_dataset(self.dataset).settings, f"data set {self.dataset}")
+        dataset = find_dataset(self.dataset)
+        _resolve_settings(self, dataset.settings, f"data set {self.dataset}")
         super().__post_init__()
+        for name, value in dataset.resolved(self).items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -66,19 +73,28 @@ class Model(Checked):
 
 @dataclass(frozen=True)
 class Training(Checked):
-    """How it is trained: SGD with momentum, one recipe for every method."""
+    """How it is trained, one recipe for every method."""
 
-    seed: int = number(0, "seed of weights, order, sampling and noise", at_least=0, at_most=LARGEST_SEED)
+    seed: int = number(0, "seed of weights, order, sampling and noise", **SEEDS)
     epochs: int = number(1, "passes over the training clips", at_least=1)
-    batch: int = number(16, "clips a step", at_least=1)
+    batch: int = number(16, "clips a step, of all processes together", at_least=1)
+    micro_batch: int = number(
+        0, "clips a forward, over which batch statistics are taken; a step sums several; 0 is the batch", at_least=0
+    )
+    optimiser: str = choice("sgd", "name", "sgd", "adamw")
     lr: float = number(0.05, "learning rate at its peak", above=0)
-    momentum: float = number(0.9, "share", at_least=0, below=1)
+    momentum: float = number(0.9, "share; of AdamW, of its first moment", at_least=0, below=1)
     nesterov: bool = switch(False, "momentum looks ahead (the published recipes have it without)")
     weight_decay: float = number(5e-4, "per step and unit of learning rate", at_least=0)
     warmup: float = number(0.05, "share of the steps with a rising rate", at_least=0, below=1)
     schedule: str = choice("cosine", "shape of the learning rate after warm-up", "cosine", "steps")
+    milestones: str = choice("25/55+45/55", "shares of the run at which steps divide the rate by ten")
     multipliers: str = choice("published", "learning rates per kind of parameter", "published", "from-scratch")
     clip_norm: float = number(20.0, "largest norm of the gradient", above=0)
+    precision: str = choice("float32", "of the forward's products", "float32", "bfloat16", "float16")
+    compiled: bool = switch(False, "the forward is compiled by torch.compile")
+    validate: int = number(0, "epochs between two validations, which keep the best weights; 0 is none", at_least=0)
+    weights: str = choice("", "digest of the file that the network starts from; empty starts from random weights")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,6 +102,35 @@ class Training(Checked):
             raise UserError(
                 "training.nesterov is true and training.momentum 0; expected a momentum that can look ahead."
             )
+        if self.nesterov and self.optimiser != "sgd":
+            raise UserError("training.nesterov is true, which only training.optimiser sgd has; expected false.")
+        if self.micro_batch and self.batch % self.micro_batch:
+            raise UserError(
+                f"training.micro_batch is {self.micro_batch} and training.batch {self.batch}; expected a divisor of it."
+            )
+        self.parsed_milestones()
+
+    @property
+    def parts(self) -> int:
+        """Forwards of a step."""
+        return self.batch // (self.micro_batch or self.batch)
+
+    def parsed_milestones(self) -> list[float]:
+        """Shares of the run.
+
+        Raises:
+            UserError: where they are no ascending numbers between 0 and 1.
+        """
+        try:
+            found = [float(Fraction(text)) for text in self.milestones.split("+")]
+        except (ValueError, ZeroDivisionError):
+            found = []
+        if not found or found != sorted(set(found)) or not 0 < found[0] <= found[-1] < 1:
+            raise UserError(
+                f"training.milestones is {self.milestones!r}; expected ascending shares of the run, for example "
+                "20/50+40/50."
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -98,8 +143,11 @@ class Evaluation(Checked):
         "argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy"
     )
     seed: int = number(0, "seed of noisy decisions", at_least=0, at_most=LARGEST_SEED)
-    batch: int = number(32, "clips a forward; decisions that are drawn depend on it", at_least=1)
+    batch: int = number(32, "videos a forward; decisions that are drawn depend on it", at_least=1)
+    clips: int = number(1, "clips of a video, whose logits are averaged", at_least=1)
+    crops: int = number(1, "crops of a clip: 1 in the centre, or 3 along its longer side", at_least=1, at_most=3)
     budget: int = number(0, "frames of each video that every block computes; 0 leaves it to the method", at_least=0)
+    weights: str = choice("last", "of the training's end, or of its best validation", "last", "best")
     threshold: float = number(0.5, "probability at which a gate answers early", above=0, at_most=1)
 
 
@@ -135,8 +183,12 @@ class Runtime(Checked):
         "auto", "where to train and evaluate; auto takes CUDA where there is one", "auto", "cpu", "cuda"
     )
     threads: int = number(0, "CPU threads; 0 is one per core this process may use", at_least=0)
+    workers: int = number(
+        -1, "processes that make clips; -1 is one per core for videos on disk, none for generated ones", at_least=-1
+    )
     log_every: int = number(10, "steps between two lines of progress", at_least=1)
     checkpoint_seconds: float = number(5.0, "least time between two checkpoints", at_least=0)
+    weights_file: str = choice("", "file of weights that the network starts from")
 
 
 @dataclass(frozen=True)
@@ -171,13 +223,19 @@ class Experiment(Checked):
                 "batch has."
             )
         fewest = self.model.settings.smallest_batch
-        if self.training.batch < fewest:
+        if self.training.batch < fewest or 0 < self.training.micro_batch < fewest:
             raise UserError(
-                f"training.batch is {self.training.batch}; {self.model.method} with these settings takes "
-                f"statistics over clips, expected at least {fewest}."
+                f"training.batch is {self.training.batch} and micro_batch {self.training.micro_batch}; "
+                f"{self.model.method} with these settings takes statistics over clips, expected at least {fewest}."
             )
         self.model.settings.check_clips(self.model.frames, self.data.size)
-        find_dataset(self.data.dataset).check_frames(self.data, max(self.model.frames, self.evaluation.frames))
+        dataset = find_dataset(self.data.dataset)
+        dataset.check_frames(self.data, max(self.model.frames, self.evaluation.frames))
+        if find_method(self.model.method).answers and not dataset.answers:
+            raise UserError(
+                f"{self.model.method} looks where the label is, which {self.data.dataset} does not know; expected "
+                "digits-in-motion, or another method."
+            )
 
     def _check_point(self) -> None:
         """UserError unless the trained weights can be measured as the evaluation asks."""
@@ -196,6 +254,19 @@ class Experiment(Checked):
                 f"evaluation.threshold is {self.evaluation.threshold:g}, but {self.model.method} does not answer "
                 f"early; expected {Evaluation.threshold:g}."
             )
+        views = (self.evaluation.clips, self.evaluation.crops)
+        if views != (1, 1) and not find_dataset(self.data.dataset).multiple_views:
+            raise UserError(
+                f"evaluation.clips and crops are {views[0]} and {views[1]}; {self.data.dataset} gives one view of a "
+                "video, expected 1 and 1."
+            )
+        if self.evaluation.weights == "best" and not self.training.validate:
+            raise UserError(
+                "evaluation.weights is 'best', but training.validate is 0, so nothing finds out which are; expected "
+                "training.validate=1 for a validation each epoch, or 'last'."
+            )
+        if self.evaluation.crops == 2:
+            raise UserError("evaluation.crops is 2; expected 1, in the centre, or 3 along the longer side.")
         most = frames if method.budgets else 0
         if self.evaluation.budget > most:
             raise UserError(
@@ -273,16 +344,18 @@ def from_dict(values: object, where: str) -> Experiment:
 def override(experiment: Experiment, assignments: dict[str, str]) -> Experiment:
     """Change fields by dotted name, as a command line says them: {"model.settings.ratio": "0.25"}.
 
-    A new method or data set comes with its own default settings; a new model.frames is also that of the evaluation
-    where both were the same.
+    A new method or data set comes with its own default settings, a data set with its own videos too; a new
+    model.frames is also that of the evaluation where both were the same.
 
     Raises:
         UserError: unknown part or field, with the valid ones; a value that does not parse.
     """
     values = experiment.to_dict()
-    for owner, name in (("model", "method"), ("data", "dataset")):
-        if f"{owner}.{name}" in assignments:
-            values[owner] = {**values[owner], name: assignments[f"{owner}.{name}"], "settings": None}
+    if "model.method" in assignments:
+        values["model"] |= {"method": assignments["model.method"], "settings": None}
+    if assignments.get("data.dataset", experiment.data.dataset) != experiment.data.dataset:
+        kept = {name: values["data"][name] for name in ("size", "seed")}
+        values["data"] = {**kept, "dataset": assignments["data.dataset"]}
     if "model.frames" in assignments and experiment.evaluation.frames == experiment.model.frames:
         values["evaluation"]["frames"] = 0
     values = {**values, **{part: asdict(kind(**values[part])) for part, kind in (("model", Model), ("data", Data))}}

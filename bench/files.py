@@ -143,17 +143,21 @@ def remove_partial_files(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, waiting: str = "") -> Iterator[None]:
+def locked(folder: Path, waiting: str = "", otherwise: str = "") -> Iterator[None]:
     """Hold a folder for one writer. The system releases the lock when its holder dies, however it dies.
 
     Args:
         waiting: logged once when another process holds it.
+        otherwise: said instead of waiting.
 
     Raises:
-        UserError: when the lock's file cannot be opened, or its file system knows no locks.
+        UserError: when another process holds it and is not waited for; when the lock's file cannot be opened, or its
+            file system knows no locks.
     """
     with _opened_lock(folder, "w") as file:
         if not _take(file):
+            if otherwise:
+                raise UserError(otherwise)
             log.warning("%s", waiting or f"{folder} is in use by another process; waiting.")
             fcntl.flock(file, fcntl.LOCK_EX)
         remove_partial_files(folder)

@@ -72,6 +72,7 @@ class Method:
         budgets: whether a fixed number of frames can be asked of it instead.
         draws: whether its decisions can be drawn with the noise of its training.
         exits: whether it answers early, at a threshold.
+        answers: whether it must be given the answer key of the clips, which only generated data has.
         learns: whether its decisions are learned, so that they can collapse to a single one.
         serves: which numbers of frames trained weights serve.
     """
@@ -85,6 +86,7 @@ class Method:
     budgets: bool = False
     draws: bool = False
     exits: bool = False
+    answers: bool = False
     learns: bool = False
     serves: Serves = _any
 
@@ -113,7 +115,7 @@ METHODS: dict[str, Method] = {
     "random": _sampler("Random frames", "controls:Random", FrameChoice, budgets=True),
     "motion": _sampler("Frames with motion", "controls:Motion", FrameChoice, budgets=True),
     "best-frame": _sampler("Best frame", "controls:BestFrame", BestFrame),
-    "oracle-frames": _sampler("Oracle frames", "controls:OracleFrames", FrameChoice, budgets=True),
+    "oracle-frames": _sampler("Oracle frames", "controls:OracleFrames", FrameChoice, budgets=True, answers=True),
     "scsampler": _sampler("SCSampler", "scsampler:SCSampler", SCSampler, budgets=True, learns=True),
     "ocsampler": _sampler("OCSampler", "ocsampler:OCSampler", OCSampler, budgets=True, learns=True),
     "arnet": _sampler("AR-Net", "arnet:ARNet", ARNet, draws=True, learns=True, serves=_any),
@@ -121,7 +123,7 @@ METHODS: dict[str, Method] = {
     # Samplers of crops, and theirs.
     "centre-crop": _sampler("Centre crop", "crop_controls:CentreCrop", Crop),
     "random-crop": _sampler("Random crop", "crop_controls:RandomCrop", Crop),
-    "oracle-crop": _sampler("Oracle crop", "crop_controls:OracleCrop", Crop),
+    "oracle-crop": _sampler("Oracle crop", "crop_controls:OracleCrop", Crop, answers=True),
     "adafocus": _sampler("AdaFocus", "adafocus:AdaFocus", AdaFocus, learns=True),
     "adafocus-v2": _sampler("AdaFocus V2", "adafocus_v2:AdaFocusV2", AdaFocusV2, learns=True),
     "uni-adafocus": _sampler("Uni-AdaFocus", "uni_adafocus:UniAdaFocus", UniAdaFocus, learns=True),

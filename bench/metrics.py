@@ -71,13 +71,36 @@ def _recall_by_position(samples: Samples) -> float | None:
 
 
 def _precision(samples: Samples) -> float | None:
-    if samples.kept is None or not samples.kept.any():
+    if samples.kept is None or not samples.kept.any() or not samples.informative.any():
         return None
     return float((samples.kept & samples.informative[:, None, :]).sum() / samples.kept.sum())
 
 
-def _informative_share(samples: Samples) -> float:
-    return float(samples.informative.mean())
+def _informative_share(samples: Samples) -> float | None:
+    return float(samples.informative.mean()) if samples.informative.any() else None
+
+
+def _mean_average_precision(samples: Samples) -> float | None:
+    """Of classes that a video has; None where videos have one label each.
+
+    Average precision is the mean, over a class's videos, of the precision among the videos that rank at least as high
+    (probabilities; equal ones are at the same rank).
+    """
+    if samples.targets is None:
+        return None
+    logits = samples.logits - samples.logits.max(axis=1, keepdims=True)
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    classes = np.flatnonzero(samples.targets.any(axis=0))
+    return float(np.mean([average_precision(samples.targets[:, k], scores[:, k]) for k in classes])) * 100
+
+
+def average_precision(positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float:
+    """In [0, 1], of (V,) which videos have a class, at least one, and how sure a network is of it."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, ordered = positive[order], scores[order]
+    hits = np.cumsum(ranked)
+    last = np.searchsorted(-ordered, -ordered, side="right") - 1  # the end of each tie
+    return float((hits[last] / (last + 1))[ranked].mean())
 
 
 def _looked_at(samples: Samples) -> float | None:
@@ -104,6 +127,11 @@ def _commonest_decision(samples: Samples) -> float | None:
 METRICS: dict[str, Metric] = {
     "top1": Metric("share of videos whose largest logit is the label's", "%", lambda s: _share(s.correct(1))),
     "top5": Metric("share of videos whose label is among the five largest logits", "%", lambda s: _share(s.correct(5))),
+    "map": Metric(
+        "mean over classes of the average precision of their videos, ranked by probability",
+        "%",
+        _mean_average_precision,
+    ),
     "macs": Metric("executed multiply-adds per video, mean over videos", "MAC", lambda s: float(s.macs.mean())),
     "macs_std": Metric("their standard deviation over videos", "MAC", lambda s: float(s.macs.std())),
     "macs_deciles": Metric(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import time
@@ -15,9 +16,10 @@ from PIL import Image
 
 from afnet.contract import VideoModel
 from bench.data.loader import Batch, present
+from bench.distributed import Team, team
 from bench.environment import available_cores, describe_environment
 from bench.errors import UserError
-from bench.evaluation import evaluate, first_clips, validation
+from bench.evaluation import evaluate, first_clips, top1, validation
 from bench.experiment import SCHEMA, Experiment
 from bench.files import locked, make_folder, replacing, write_json
 from bench.macs import CostModel, cost_model, verify
@@ -26,7 +28,7 @@ from bench.metrics import compute_metrics
 from bench.record import Result, find_result, point_folder, read_result, training_folder, write_heartbeat
 from bench.samples import write_samples
 from bench.timing import Point, measure_times
-from bench.training import Clock, Report, set_up_torch, train
+from bench.training import Report, Trained, load_best, set_up_torch, train
 from bench.witnesses import reconcile
 
 PREVIEW_CLIPS = 6
@@ -84,15 +86,40 @@ def run_points(points: Sequence[Experiment], runs: Path, report: Report = quiet)
     folder = training_folder(runs, first)
     for path in (folder, *(point_folder(runs, point) for point in points)):
         make_folder(path)
-    with locked(folder, f"Another process works on {folder}; waiting for it."):
-        missing = [point for point in points if find_result(runs, point) is None]
+    with team(device) as crew, contextlib.ExitStack() as stack:
+        if crew.is_first:
+            stack.enter_context(locked(folder, f"Another process works on {folder}; waiting for it."))
+        # The first process says what there is to do, once it holds the folder.
+        missing = crew.gathered([point for point in points if crew.is_first and find_result(runs, point) is None])[0]
         if missing:
             set_up_torch(first.runtime.threads or available_cores(), device)
-            report = beating(folder, report)
-            model, clock = train(first, folder, device, report)
-            _measure(model, missing, runs, device, clock, report)
-            write_heartbeat(folder, "done", first.steps, first.steps)
+            report = beating(folder, report) if crew.is_first else quiet
+            _bring(missing, runs, device, crew, report)
+            if crew.is_first:
+                write_heartbeat(folder, "done", first.steps, first.steps)
+        crew.gathered(None)  # all of them wait for the records
     return [read_result(point_folder(runs, point) / "result.json") for point in points]
+
+
+def _bring(points: Sequence[Experiment], runs: Path, device: torch.device, crew: Team, report: Report) -> None:
+    """Train, by all processes, then measure: evaluation by all of them, the rest by the first one, alone."""
+    first = points[0]
+    folder = training_folder(runs, first)
+
+    def validate(model: VideoModel) -> float:
+        return top1(model, validation(first), device, crew)
+
+    model, trained = train(first, folder, device, report, crew, validate)
+    ready, records = [], []
+    for experiment in points:
+        started = time.perf_counter()
+        own = _at_point(copy.deepcopy(model), experiment, folder)
+        cost, facts = _evaluate(own, experiment, point_folder(runs, experiment), device, crew, report)
+        facts["left_out"]["train"] = trained.bad
+        ready.append(Point(own, experiment, cost))
+        records.append((facts, time.perf_counter() - started))
+    if crew.is_first:
+        _time(ready, records, runs, trained, report)
 
 
 def choose_device(experiment: Experiment) -> torch.device:
@@ -115,51 +142,49 @@ def check_device(device: str, field: str) -> None:
         raise UserError(f"{field} is 'cuda', but torch sees no CUDA device here. Use 'cpu', or run where there is one.")
 
 
-def _measure(
-    model: VideoModel, points: Sequence[Experiment], runs: Path, device: torch.device, clock: Clock, report: Report
+def _time(
+    ready: Sequence[Point],
+    records: Sequence[tuple[dict[str, Any], float]],
+    runs: Path,
+    trained: Trained,
+    report: Report,
 ) -> None:
-    """Evaluate each point, time them in turns, and write their files, each result.json last."""
-    ready, records = [], []
-    for experiment in points:
-        started = time.perf_counter()
-        own = _at_point(copy.deepcopy(model), experiment)
-        cost, facts = _evaluate(own, experiment, point_folder(runs, experiment), device, report)
-        ready.append(Point(own, experiment, cost))
-        records.append((facts, time.perf_counter() - started))
+    """Time points in turns, and write the rest of their files, each result.json last."""
     report("time", 0, 1)
     started = time.perf_counter()
     timings = measure_times(ready)
-    timed = (time.perf_counter() - started) / len(points)
+    timed = (time.perf_counter() - started) / len(ready)
     report("time", 1, 1)
-    for experiment, (facts, evaluated), timing in zip(points, records, timings, strict=True):
+    for point, (facts, evaluated), timing in zip(ready, records, timings, strict=True):
         values = {
             **facts,
             "timing": timing,
             "stages": {
                 "unit": "seconds",
-                "training": round(clock.total, 3),
-                "training_loader_share": round(clock.loading / clock.total, 4) if clock.total else 0.0,
+                "training": round(trained.total, 3),
+                "training_loader_share": round(trained.loading / trained.total, 4) if trained.total else 0.0,
                 "evaluation": round(evaluated, 3),
                 "timing": round(timed, 3),
             },
-            "environment": describe_environment(device.type),
+            "environment": describe_environment(point.experiment.timing.device),
         }
         # The last file to appear: its presence says that all the others are there.
-        write_json(point_folder(runs, experiment) / "result.json", values)
+        write_json(point_folder(runs, point.experiment) / "result.json", values)
 
 
 def _evaluate(
-    model: VideoModel, experiment: Experiment, point: Path, device: torch.device, report: Report
+    model: VideoModel, experiment: Experiment, point: Path, device: torch.device, crew: Team, report: Report
 ) -> tuple[CostModel, dict[str, Any]]:
-    """What a point costs, and the deterministic part of its record; writes its other files."""
+    """What a point costs, and the deterministic part of its record; the first process writes its other files."""
     first = present(model, first_clips(experiment, VERIFIED_CLIPS), device)
     cost = cost_model(model, first)
     verify(model, first, cost)
     witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
-    samples = evaluate(model, validation(experiment), experiment, cost, device, report)
-    write_samples(point / "samples.parquet", samples)
+    samples, bad = evaluate(model, validation(experiment), experiment, cost, device, report, crew)
     preview = first_clips(experiment, PREVIEW_CLIPS)
-    write_preview(point / "clips.jpg", preview)
+    if crew.is_first:
+        write_samples(point / "samples.parquet", samples)
+        write_preview(point / "clips.jpg", preview)
     metrics = compute_metrics(samples)
     return cost, {
         "schema": SCHEMA,
@@ -168,7 +193,8 @@ def _evaluate(
         "experiment": experiment.to_dict(),
         "metrics": metrics,
         "warnings": _warnings(experiment, metrics),
-        "macs": {**cost.to_dict(), "views": 1, "witnesses": witnesses},
+        "left_out": {"train": {}, "val": bad},
+        "macs": {**cost.to_dict(), "views": validation(experiment).sampling.views, "witnesses": witnesses},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "preview": {"file": "clips.jpg", "videos": preview.videos.tolist()},
     }
@@ -187,9 +213,11 @@ def _warnings(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
     return [f"The policy collapsed: {share:.1%} of the videos got one and the same decision."]
 
 
-def _at_point(model: VideoModel, experiment: Experiment) -> VideoModel:
-    """Set the knobs of the inference point on a trained model."""
+def _at_point(model: VideoModel, experiment: Experiment, folder: Path) -> VideoModel:
+    """Set the weights and knobs of the inference point on a trained model."""
     evaluation = experiment.evaluation
+    if evaluation.weights == "best":
+        load_best(model, experiment, folder)
     if evaluation.frames != experiment.model.frames:
         model.set_frames(evaluation.frames)
     model.execution = evaluation.execution  # type: ignore[assignment]

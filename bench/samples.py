@@ -23,13 +23,15 @@ CellMap = tuple[int, int, int]
 class Samples:
     """What a point found for each of V validation videos; B blocks, T frames, K classes.
 
+    T frames of all the video's views, one view after the other.
+
     Attributes:
         video: (V,) index in the validation split.
-        label: (V,).
+        label: (V,); of several, the first.
         logits: (V, K) float32.
         macs: (V,) executed multiply-adds.
         times: (V, T) frame times given to the model.
-        informative: (V, T) bool, the answer key of the frames.
+        informative: (V, T) bool, the answer key of the frames; all False where the data set has none.
         regions: (V, T, 4) float32, that of the picture: left, top, right and bottom of what carries the label, as
             shares of the sides; zeros where the frame has none.
         kept: (V, B, T) bool, or None where the method skips nothing.
@@ -38,6 +40,7 @@ class Samples:
         crops: (V, T, 4) float32, what was looked at of each frame, in shares as `regions`; None without crops.
         resolutions: (V, T) pixels a side at which each frame was looked at, 0 where not; None where all are alike.
         exit_step: (V,) frames looked at before the answer; None without early answers.
+        targets: (V, K) bool, all labels of each; None where every video has one.
     """
 
     video: NDArray[np.int64]
@@ -53,10 +56,13 @@ class Samples:
     crops: NDArray[np.float32] | None = None
     resolutions: NDArray[np.int64] | None = None
     exit_step: NDArray[np.int64] | None = None
+    targets: NDArray[np.bool_] | None = None
 
     def correct(self, k: int = 1) -> NDArray[np.bool_]:
-        """(V,) whether the label is among the k largest logits; of equal logits the lower class comes first."""
+        """(V,) whether a label is among the k largest logits; of equal logits the lower class comes first."""
         ranked = np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
+        if self.targets is not None:
+            return np.asarray(np.take_along_axis(self.targets, ranked, axis=1).any(axis=1))
         return (ranked == self.label[:, None]).any(axis=1)
 
 
@@ -91,6 +97,8 @@ def write_samples(path: Path, samples: Samples) -> None:
         columns["resolutions"] = _lists(samples.resolutions)
     if samples.exit_step is not None:
         columns["exit_step"] = pa.array(samples.exit_step)
+    if samples.targets is not None:
+        columns["targets"] = _lists(samples.targets)
     metadata = {"blocks": json.dumps(blocks), "cell_maps": json.dumps(samples.cell_maps)}
     table = pa.table(columns).replace_schema_metadata(metadata)
     with replacing(path) as file:
@@ -123,6 +131,7 @@ def read_samples(path: Path) -> Samples:
             crops=_matrix(table, "crops").reshape(videos, frames, 4) if "crops" in has else None,
             resolutions=_matrix(table, "resolutions") if "resolutions" in has else None,
             exit_step=table["exit_step"].to_numpy() if "exit_step" in has else None,
+            targets=_matrix(table, "targets").astype(bool) if "targets" in has else None,
         )
         if samples.times.shape != informative.shape:
             raise ValueError("its columns differ in their numbers of frames")

@@ -61,6 +61,7 @@ RESULT: Shape = {
     "metrics": {
         "top1": PERCENT,
         "top5": PERCENT,
+        "map?": PERCENT,
         "macs": POSITIVE,
         "kept_ratio?": SHARE,
         "recall?": SHARE,
@@ -73,11 +74,13 @@ RESULT: Shape = {
         "commonest_decision?": SHARE,
     },
     "warnings": TEXTS,
+    "left_out": {"train": {"*": TEXT}, "val": {"*": TEXT}},
     "macs": {
         "static": NUMBER,
         "per_unit": NUMBERS,
         "all_units": NUMBERS,
         "dense": POSITIVE,
+        "views": POSITIVE,
         "witnesses": {"*": {"missing": TEXT, "total": NUMBER_OR_NULL, "apart": NUMBER_OR_NULL}},
     },
     "timing": {

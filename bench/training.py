@@ -11,18 +11,21 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from afnet.contract import Output, Progress, VideoModel, lay_out_channels_last
-from bench.checkpoint import load_checkpoint, restore, save_checkpoint
+from bench.checkpoint import load_checkpoint, restore, save_checkpoint, unusable
 from bench.data.catalogue import find_dataset
-from bench.data.loader import Batch, present, training_batches
+from bench.data.loader import Batch, TrainingClips, present
+from bench.distributed import ALONE, Team
+from bench.environment import available_cores
 from bench.errors import UserError
 from bench.experiment import Experiment, Training
 from bench.files import append_line, read_lines, write_text
@@ -50,33 +53,43 @@ Report = Callable[[str, int, int], None]
 """Called with the stage, the steps done and the steps in all."""
 
 
+Validate = Callable[[VideoModel], float]
+# A mean loss this many times the first one, or 1 where that was less, is no longer learning.
+RUNAWAY = 10.0
+BEST = "best.pt"
+
+
 @dataclass(frozen=True)
-class Clock:
-    """Seconds of training, and of them those spent waiting for clips."""
+class Trained:
+    """What a training took.
+
+    Attributes:
+        total: seconds.
+        loading: of them, those spent waiting for clips.
+        bad: what is wrong with each video that was left out, by its name.
+    """
 
     total: float
     loading: float
+    bad: dict[str, str]
 
 
 class Diverged(UserError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number, or no longer a loss."""
 
 
 def learning_rate(training: Training, progress: Progress) -> float:
-    """The factor on the learning rate: linear warm-up, then a cosine to zero or tenfold steps.
-
-    The steps lie at 25/55 and 45/55 of the run, where the released AFNet recipe has them.
-    """
+    """The factor on the learning rate: linear warm-up, then a cosine to zero or tenfold steps."""
     warm = training.warmup * progress.steps
     if progress.step + 1 < warm:
         return (progress.step + 1) / warm
     if training.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress.fraction))
-    return 0.1 ** sum(progress.fraction >= edge for edge in (25 / 55, 45 / 55))
+    return 0.1 ** sum(progress.fraction >= edge for edge in training.parsed_milestones())
 
 
-def make_optimiser(model: VideoModel, training: Training) -> torch.optim.SGD:
-    """SGD over the method's parameter groups, each with its learning rate at the peak as `peak`."""
+def make_optimiser(model: VideoModel, training: Training) -> torch.optim.Optimizer:
+    """An optimiser over the method's parameter groups, each with its learning rate at the peak as `peak`."""
     scales = MULTIPLIERS[training.multipliers]
     groups = [
         {
@@ -87,6 +100,8 @@ def make_optimiser(model: VideoModel, training: Training) -> torch.optim.SGD:
         }
         for group in model.parameter_groups()
     ]
+    if training.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=training.lr, betas=(training.momentum, 0.999), fused=True)
     optimiser = torch.optim.SGD(
         groups, lr=training.lr, momentum=training.momentum, nesterov=training.nesterov, fused=True
     )
@@ -104,34 +119,56 @@ def make_model(experiment: Experiment) -> VideoModel:
         experiment.model.method,
         backbone=experiment.model.backbone,
         frames=experiment.model.frames,
-        classes=len(find_dataset(experiment.data.dataset).classes),
+        classes=experiment.data.classes,
         settings=experiment.model.settings,
     )
     return lay_out_channels_last(model)
 
 
-def step_seed(seed: int, step: int) -> int:
-    """A seed for one step's random numbers, independent of all others."""
-    return int(np.random.SeedSequence((seed, step + 1)).generate_state(1, np.uint64)[0] >> 1)
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """A seed for the random numbers of one part of one step, independent of all others."""
+    key = (seed, step + 1, part) if part else (seed, step + 1)
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
-def train(experiment: Experiment, folder: Path, device: torch.device, report: Report) -> tuple[VideoModel, Clock]:
+def train(
+    experiment: Experiment,
+    folder: Path,
+    device: torch.device,
+    report: Report,
+    team: Team = ALONE,
+    validate: Validate | None = None,
+) -> tuple[VideoModel, Trained]:
     """Train, or take up the training where its last checkpoint left it, or load it where it is done.
 
     Args:
-        folder: of the training, locked by the caller.
+        folder: of the training, locked by the first process of the team.
+        validate: top-1 of a model, where the training validates; called in all processes.
 
     Raises:
-        UserError: for a checkpoint that cannot be used; Diverged when the loss is not finite.
+        UserError: for a checkpoint that cannot be used; Diverged when the loss is not finite or runs away.
     """
     model = make_model(experiment).to(device)
-    optimiser = make_optimiser(model, experiment.training)
-    run = _Run(experiment, folder, model, optimiser)
+    run = _Run(experiment, folder, device, team, model, make_optimiser(model, experiment.training))
     run.resume()
-    write_description(folder, experiment)
+    if team.is_first:
+        write_description(folder, experiment)
     if run.step < experiment.steps:
-        _loop(run, device, report)
-    return model.eval(), Clock(run.seconds, run.loading)
+        _loop(run, report, validate)
+    return model.eval(), Trained(run.seconds, run.loading, dict(run.bad))
+
+
+def load_best(model: VideoModel, experiment: Experiment, folder: Path) -> None:
+    """Give a model the weights of the training's best validation.
+
+    Raises:
+        UserError: where they are missing or damaged.
+    """
+    path = folder / BEST
+    state = load_checkpoint(path, experiment.training_id)
+    if state is None:
+        raise unusable(path, "is missing, which the training's best validation should have left")
+    restore(path, state, model, None)
 
 
 @dataclass
@@ -140,12 +177,23 @@ class _Run:
 
     experiment: Experiment
     folder: Path
+    device: torch.device
+    team: Team
     model: VideoModel
-    optimiser: torch.optim.SGD
+    optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
     loading: float = 0.0
     saved_at: float = 0.0
+    best: float = -1.0
+    first_loss: float | None = None
+    bad: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        training = self.experiment.training
+        self.parts = self.team.shared(training.parts)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "float16")
+        self.forward: Callable[[Tensor], Output] = torch.compile(self.model) if training.compiled else self.model
 
     def resume(self) -> None:
         """Load the last checkpoint, if any, and cut the progress file back to it."""
@@ -154,6 +202,9 @@ class _Run:
         if state is not None:
             restore(path, state, self.model, self.optimiser)
             self.step, self.seconds, self.loading = state["step"], state["seconds"], state["loading"]
+            self.best, self.bad = state["best"], state["bad"]
+            if state["scaler"]:
+                self.scaler.load_state_dict(state["scaler"])
             log.info("taking up the training at step %d of %d", self.step, self.experiment.steps)
         self._cut_progress()
         self.saved_at = time.monotonic()
@@ -164,91 +215,212 @@ class _Run:
         kept = []
         for line in read_lines(path):
             try:
-                if json.loads(line)["step"] > self.step:
+                values = json.loads(line)
+                if values["step"] > self.step:
                     break
+                if self.first_loss is None and "loss" in values:
+                    self.first_loss = float(values["loss"])
             except (ValueError, KeyError, TypeError):
                 continue
             kept.append(line + "\n")
-        write_text(path, "".join(kept))
+        if self.team.is_first:
+            write_text(path, "".join(kept))
 
     def log_line(self, **facts: Any) -> None:
-        append_line(self.folder / "progress.jsonl", json.dumps({"step": self.step, **facts}))
+        if self.team.is_first:
+            append_line(self.folder / "progress.jsonl", json.dumps({"step": self.step, **facts}))
 
-    def save(self, *, force: bool = False) -> None:
-        """Write a checkpoint if the last one is old enough; the finished one drops the optimiser's state."""
+    def is_due(self) -> bool:
+        """Whether a checkpoint is to be written now; the first process decides for all."""
         finished = self.step == self.experiment.steps
-        if not (force or finished or time.monotonic() - self.saved_at >= self.experiment.runtime.checkpoint_seconds):
+        old = time.monotonic() - self.saved_at >= self.experiment.runtime.checkpoint_seconds
+        return self.team.gathered(finished or old)[0]
+
+    def save(self) -> None:
+        """Write a checkpoint if the last one is old enough; the finished one drops the optimiser's state."""
+        if not self.is_due():
             return
-        state = {
+        for bad in self.team.gathered(self.bad):
+            self.bad |= bad
+        if self.team.is_first:
+            save_checkpoint(self.folder / "checkpoint.pt", self._state(self.step == self.experiment.steps))
+        self.saved_at = time.monotonic()
+
+    def keep_best(self, top1: float) -> None:
+        """Write the weights if no validation before was as good."""
+        if top1 > self.best:
+            self.best = top1
+            if self.team.is_first:
+                save_checkpoint(self.folder / BEST, self._state(final=True))
+
+    def _state(self, final: bool) -> dict[str, Any]:
+        return {
             "training_id": self.experiment.training_id,
             "step": self.step,
             "seconds": self.seconds,
             "loading": self.loading,
+            "best": self.best,
+            "bad": self.bad,
+            "scaler": self.scaler.state_dict(),
             "model": self.model.state_dict(),
-            "optimiser": None if finished else self.optimiser.state_dict(),
+            "optimiser": None if final else self.optimiser.state_dict(),
         }
-        save_checkpoint(self.folder / "checkpoint.pt", state)
-        self.saved_at = time.monotonic()
 
 
-def _loop(run: _Run, device: torch.device, report: Report) -> None:
+def _loop(run: _Run, report: Report, validate: Validate | None) -> None:
     experiment = run.experiment
     data, training = experiment.data, experiment.training
-    batches = training_batches(
+    clips = TrainingClips(
         find_dataset(data.dataset).open(data),
         clips=data.train_clips,
         frames=experiment.model.frames,
         batch=training.batch,
+        part=training.batch // training.parts,
         seed=training.seed,
-        first_step=run.step,
-        steps=experiment.steps,
+        on_bad=getattr(data.settings, "on_bad", "stop"),
     )
+    batches = clips.stream(run.step, experiment.steps, run.parts, workers_of(experiment))
     run.model.train()
     losses: list[float] = []
     while run.step < experiment.steps:
         started = time.perf_counter()
-        batch = next(batches)
-        run.loading += time.perf_counter() - started
-        progress = Progress(run.step, experiment.steps)
-        loss, output = _step(run, batch, progress, device)
+        loss, kept = _step(run, batches)
         losses.append(loss)
         if not math.isfinite(loss):
-            raise Diverged(
-                f"The loss became {loss} at step {run.step} of {experiment.steps} in {run.folder}; the last were "
-                f"{', '.join(f'{value:.3g}' for value in losses[-5:])}. A lower training.lr (now {training.lr:g}) or a "
-                "longer training.warmup usually helps. The last checkpoint was kept."
-            )
+            raise _diverged(run, f"became {loss}", losses)
         run.step += 1
         run.seconds += time.perf_counter() - started
-        # Checkpoints follow a line of progress, so that a resumed run logs the same means.
-        if run.step % experiment.runtime.log_every == 0 or run.step == experiment.steps:
-            run.log_line(
-                loss=sum(losses) / len(losses), lr=training.lr * learning_rate(training, progress), **_kept(output)
-            )
-            losses.clear()
+        _after_step(run, losses, kept, report)
+        if validate and training.validate and run.step % (training.validate * clips.steps_per_epoch) == 0:
+            top1 = validate(run.model.eval())
+            run.model.train()
+            run.log_line(epoch=run.step // clips.steps_per_epoch, top1=top1)
+            run.keep_best(top1)
+        if not losses:
+            # After a line of progress and a validation, so that a resumed run logs the same ones.
             run.save()
-            report("train", run.step, experiment.steps)
 
 
-def _step(run: _Run, batch: Batch, progress: Progress, device: torch.device) -> tuple[float, Output]:
+def _after_step(run: _Run, losses: list[float], kept: dict[str, float], report: Report) -> None:
+    """A line of progress now and then, of the mean since the last one."""
+    experiment, progress = run.experiment, Progress(run.step - 1, run.experiment.steps)
+    if run.step % experiment.runtime.log_every and run.step != experiment.steps:
+        return
+    mean = sum(losses) / len(losses)
+    if run.first_loss is None:
+        run.first_loss = mean
+    if mean > RUNAWAY * max(run.first_loss, 1.0):
+        raise _diverged(run, f"ran away, from {run.first_loss:.3g} to {mean:.3g},", losses)
+    run.log_line(loss=mean, lr=experiment.training.lr * learning_rate(experiment.training, progress), **kept)
+    losses.clear()
+    report("train", run.step, experiment.steps)
+
+
+def _diverged(run: _Run, what: str, losses: list[float]) -> Diverged:
     training = run.experiment.training
-    torch.manual_seed(step_seed(training.seed, progress.step))
+    narrow = (
+        " training.precision=float32 tells whether the narrow type is why." if training.precision != "float32" else ""
+    )
+    return Diverged(
+        f"The loss {what} at step {run.step} of {run.experiment.steps} in {run.folder}; the last were "
+        f"{', '.join(f'{value:.3g}' for value in losses[-5:])}. A lower training.lr (now {training.lr:g}) or a "
+        f"longer training.warmup usually helps.{narrow} The last checkpoint was kept."
+    )
+
+
+def _step(run: _Run, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]:
+    """One step of the optimiser: the mean loss over the step's clips, and the share of frames kept, of all processes.
+
+    A step's parts see the same running statistics, and leave the mean of theirs: so it does not matter which process
+    computes which.
+    """
+    training, model = run.experiment.training, run.model
+    progress = Progress(run.step, run.experiment.steps)
     factor = learning_rate(training, progress)
     for group in run.optimiser.param_groups:
         group["lr"] = group["peak"] * factor
-    run.model.prepare(progress)
-    output = run.model(present(run.model, batch, device))
-    loss = run.model.loss(output, torch.from_numpy(batch.labels).to(device), progress)
+    model.prepare(progress)
     run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)
-    run.optimiser.step()
-    return loss.item(), output
+    statistics = Statistics(model, training.parts)
+    totals = torch.zeros(3, dtype=torch.float64)
+    for part in run.parts:
+        waited = time.perf_counter()
+        batch = next(batches)
+        run.loading += time.perf_counter() - waited
+        run.bad.update(batch.bad)
+        statistics.before_part()
+        torch.manual_seed(step_seed(training.seed, progress.step, part))
+        loss, output = _loss(run, batch, progress)
+        run.scaler.scale(loss / training.parts).backward()
+        statistics.after_part()
+        totals += torch.tensor([loss.item(), *_kept(output)], dtype=torch.float64)
+    statistics.settle(run.team)
+    run.team.sum_gradients(model)
+    run.scaler.unscale_(run.optimiser)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    loss, kept, counted = run.team.sum(totals.to(run.device) if run.team.size > 1 else totals).tolist()
+    return loss / training.parts, {"kept": kept / counted} if counted else {}
 
 
-def _kept(output: Output) -> dict[str, float]:
+def _loss(run: _Run, batch: Batch, progress: Progress) -> tuple[Tensor, Output]:
+    precision = run.experiment.training.precision
+    clips = present(run.model, batch, run.device)
+    labels = torch.from_numpy(batch.labels).to(run.device)
+    with torch.autocast(run.device.type, getattr(torch, precision), enabled=precision != "float32"):
+        output = run.forward(clips)
+        return run.model.loss(output, labels, progress).float(), output
+
+
+def _kept(output: Output) -> tuple[float, float]:
+    """Share of frames kept, and 1 where there is such a share."""
     frames = output.selection.frames
-    return {} if frames is None else {"kept": frames.float().mean().item()}
+    return (0.0, 0.0) if frames is None else (frames.float().mean().item(), 1.0)
+
+
+class Statistics:
+    """A network's buffers over the parts of a step: each part begins with those of before the step.
+
+    What parts make of them is averaged, so that it is the same on any number of processes; of integers, which count
+    forwards, a step counts one. With a single part nothing is done.
+    """
+
+    def __init__(self, model: VideoModel, parts: int) -> None:
+        self._parts = parts
+        self._buffers = list(model.buffers()) if parts > 1 else []
+        self._before = [buffer.clone() for buffer in self._buffers]
+        self._sums = [torch.zeros_like(buffer) for buffer in self._buffers if buffer.is_floating_point()]
+
+    def before_part(self) -> None:
+        """As they were before the step."""
+        for buffer, before in zip(self._buffers, self._before, strict=True):
+            buffer.copy_(before)
+
+    def after_part(self) -> None:
+        """Take up what the part made of them."""
+        for total, buffer in zip(self._sums, self._floating(), strict=True):
+            total += buffer
+
+    def settle(self, team: Team) -> None:
+        """The mean over all parts."""
+        if not self._sums:
+            return
+        flat = team.sum(torch.cat([total.reshape(-1) for total in self._sums])) / self._parts
+        sizes = [total.numel() for total in self._sums]
+        for buffer, mean in zip(self._floating(), flat.split(sizes), strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+    def _floating(self) -> list[Tensor]:
+        return [buffer for buffer in self._buffers if buffer.is_floating_point()]
+
+
+def workers_of(experiment: Experiment) -> int:
+    """Processes that make clips."""
+    wanted = experiment.runtime.workers
+    if wanted >= 0:
+        return wanted
+    return 0 if find_dataset(experiment.data.dataset).generated else available_cores()
 
 
 def set_up_torch(threads: int, device: torch.device) -> None:

@@ -21,9 +21,10 @@ from rich.progress import Progress
 from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.files import make_folder
+from bench.progress import bars
 from bench.record import find_result, read_heartbeat, training_folder
 from sweeps.plan import describe, plan
-from sweeps.progress import STAGES, bars
+from sweeps.progress import STAGES
 
 POLL_SECONDS = 0.2
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench.progress import LINE_SECONDS, bars
 from sweeps.plan import Point, describe
 
 Report = Callable[[str, int, int], None]
 STAGES = {"train": "training, step", "evaluate": "evaluating, batch", "time": "timing"}
-LINE_SECONDS = 10.0
 # Of a profile: what describes a network, and the headings of a terminal's table, which is narrow.
 DESCRIBING = ("backbone", "settings", "frames", "size", "ratio", "dtype")
 HEADINGS = {
@@ -32,15 +31,6 @@ HEADINGS = {
     "again": "A/A",
     "predicted_off": "line off",
 }
-
-
-@contextlib.contextmanager
-def bars(console: Console) -> Iterator[Progress]:
-    """The project's progress bars."""
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    ) as progress:
-        yield progress
 
 
 @contextlib.contextmanager

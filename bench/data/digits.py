@@ -29,6 +29,9 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.sampling import random_segments, segment_centres
+from bench.data.source import Sampling, Taken
+
 GROUPS = {"ones": (1,), "zeros": (0,)}
 # Unit steps (x, y); each direction is followed by the same way backwards.
 DIRECTIONS = {
@@ -153,6 +156,16 @@ class Digits:
     noise: int = 16
 
     @property
+    def classes(self) -> int:
+        """K."""
+        return len(CLASSES)
+
+    @property
+    def multi_label(self) -> bool:
+        """A clip has one label."""
+        return False
+
+    @property
     def side(self) -> int:
         """Pixels a side of the digit."""
         return max(round(self.size * self.scale), GLYPH)
@@ -239,6 +252,22 @@ class Digits:
         boxes = np.zeros((len(times), 4), np.int64)
         boxes[informative] = np.concatenate([corners, corners + self.side], axis=1)
         return Clip(np.clip(frames, 0, 255).astype(np.uint8), label, informative, boxes)
+
+    def training_clip(self, index: int, frames: int, rng: np.random.Generator) -> Taken:
+        """A clip for training, a frame drawn in each segment; see bench.data.source."""
+        return self._taken("train", index, random_segments(self.length, frames, rng))
+
+    def validation_clips(self, index: int, sampling: Sampling) -> list[Taken]:
+        """The one view there is, frames from the middle of each segment."""
+        return [self._taken("val", index, segment_centres(self.length, sampling.frames))]
+
+    def _taken(self, split: str, index: int, times: NDArray[np.int64]) -> Taken:
+        clip = self.clip(split, index, times)
+        return Taken(times, clip.frames, (clip.label,), informative=clip.informative, boxes=clip.boxes)
+
+    def name(self, split: str, index: int) -> str:
+        """What an error calls a clip."""
+        return f"{split}/{index}"
 
     @property
     def _room(self) -> int:

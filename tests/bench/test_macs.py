@@ -11,12 +11,12 @@ import torch
 
 from afnet.contract import EXECUTIONS, Selection
 from afnet.inference import optimize_for_inference
-from bench.data.catalogue import find_dataset
+from bench.experiment import Data
 from bench.macs import MismatchError, cost_model, count, verify
 from bench.methods import build_model
 from bench.settings import AFNet, FrameAverage
 
-CLASSES = len(find_dataset("digits-in-motion").classes)
+CLASSES = Data().classes
 WIDTH, SIDE = 8, 64  # of the tiny presets
 RESNET_BLOCKS, AFNET_BLOCKS = (2, 2, 2, 1), (2, 3, 4, 1)
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
 
-from bench.metrics import METRICS, compute_metrics
+from bench.metrics import METRICS, average_precision, compute_metrics
 from bench.samples import Samples
 
 
@@ -59,15 +62,19 @@ SAMPLES = Samples(
     cells=cells(),
     exit_step=np.array([1, 2, 3, 2]),
 )
+TARGETS = np.eye(7, dtype=np.bool_)[SAMPLES.label]
 
 # Block 1 keeps 6 of 12 frames and 3 of the 6 informative ones; block 2 keeps 2 of 12 and 2 of 6. The three positions
 # are informative in 2, 3 and 1 videos: keeping 1.5 frames a video, as block 1 does, by position alone finds 3 + 2 / 2
 # of 6; keeping 0.5, as block 2 does, finds 3 / 2 of 6.
 # Regions: of the two kept informative frames, the first is found whole, of the second one half. By position: their
 # regions lie in the four cells with 1, 0, 0.5 and 0.5 of 2; two cells find 1.5 / 2 of a region, one finds 1 / 2.
+# Probabilities: the only video of class 2 is the surest of it, of class 0 the third of four, of class 3 the first, of
+# class 5 the second.
 BY_HAND = {
     "top1": 100 * 1 / 4,
     "top5": 100 * 2 / 4,
+    "map": 100 * (1 + 1 / 3 + 1 + 1 / 2) / 4,
     "macs": 30.0,
     "macs_std": ((400 + 100 + 0 + 900) / 4) ** 0.5,
     "macs_deciles": [10, 13, 16, 19, 22, 25, 28, 33, 42, 51, 60],
@@ -94,7 +101,7 @@ def test_every_metric_has_a_value_worked_out_by_hand() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_is_what_the_hand_finds(name: str) -> None:
-    assert compute_metrics(SAMPLES)[name] == pytest.approx(BY_HAND[name])
+    assert compute_metrics(replace(SAMPLES, targets=TARGETS))[name] == pytest.approx(BY_HAND[name])
 
 
 def test_metrics_are_plain_numbers_that_json_takes() -> None:
@@ -134,8 +141,23 @@ def test_where_everything_is_kept_precision_is_the_informative_share() -> None:
 
 def test_where_no_frame_is_informative_recall_does_not_apply() -> None:
     values = compute_metrics(replace(SAMPLES, informative=np.zeros_like(SAMPLES.informative)))
-    assert (values["precision"], values["informative_share"]) == (0.0, 0.0)
-    assert not {"recall", "recall_per_block", "recall_by_position"} & set(values)
+    absent = {"precision", "informative_share", "recall", "recall_per_block", "recall_by_position"}
+    assert not absent & set(values)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=12), st.integers(0, 11))
+def test_average_precision_is_scikit_learns_with_ties_too(rows: list[tuple[bool, int]], positive: int) -> None:
+    truth, scores = np.array([one for one, _ in rows]), np.array([score / 4 for _, score in rows])
+    truth[positive % len(truth)] = True
+    assert average_precision(truth, scores) == pytest.approx(average_precision_score(truth, scores))
+
+
+def test_a_video_with_several_labels_is_right_with_any_of_them() -> None:
+    several = replace(SAMPLES, targets=TARGETS | (np.arange(7) == 1))
+    values = compute_metrics(several)
+    assert values["top1"] == 75.0  # class 1 is the largest of the second and third video
+    assert "map" not in compute_metrics(SAMPLES)
 
 
 def test_a_method_that_skips_nothing_has_no_metric_of_skipping() -> None:

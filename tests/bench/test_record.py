@@ -85,7 +85,7 @@ def changed(text: str, value: object, *path: str) -> str:
         (lambda text: text[: len(text) // 2], "not a complete record"),
         (lambda text: "", "not a complete record"),
         (lambda text: "[1]", "expected a record"),
-        (lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 7'), "schema 7"),
+        (lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 99'), "schema 99"),
         (lambda text: text.replace('"metrics"', '"metric"'), "metrics is missing"),
         (lambda text: text.replace('"lr": 0.05', '"lr": 0.06'), "says training_id"),
         (lambda text: text.replace('"momentum"', '"momentun"'), "momentun"),

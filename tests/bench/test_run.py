@@ -21,7 +21,8 @@ import torch
 
 from bench.checkpoint import digest, load_checkpoint, save_checkpoint
 from bench.data.catalogue import find_dataset
-from bench.data.loader import training_batches, validation_batches
+from bench.data.loader import TrainingClips, ValidationClips
+from bench.data.source import Sampling
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
 from bench.metrics import compute_metrics
@@ -141,9 +142,8 @@ def test_skipped_and_masked_points_find_the_same(undisturbed: tuple[Experiment, 
 def test_resumed_batches_are_the_ones_not_yet_seen() -> None:
     data = Data(train_clips=10)
     digits = find_dataset(data.dataset).open(data)
-    arguments = {"clips": 10, "frames": 4, "batch": 4, "seed": 3, "steps": 5}
-    whole = list(training_batches(digits, first_step=0, **arguments))
-    rest = list(training_batches(digits, first_step=3, **arguments))
+    clips = TrainingClips(digits, clips=10, frames=4, batch=4, part=4, seed=3)
+    whole, rest = list(clips.stream(0, 5)), list(clips.stream(3, 5))
     assert [batch.videos.tolist() for batch in whole[3:]] == [batch.videos.tolist() for batch in rest]
     assert np.array_equal(whole[4].clips, rest[1].clips)
     first_epoch = np.concatenate([batch.videos for batch in whole[:2]])
@@ -153,7 +153,7 @@ def test_resumed_batches_are_the_ones_not_yet_seen() -> None:
 def test_validation_covers_every_clip_once_in_order() -> None:
     data = Data()
     digits = find_dataset(data.dataset).open(data)
-    batches = list(validation_batches(digits, clips=7, frames=4, batch=3))
+    batches = list(ValidationClips(digits, clips=7, sampling=Sampling(4), batch=3).stream())
     assert np.concatenate([batch.videos for batch in batches]).tolist() == list(range(7))
     assert [len(batch) for batch in batches] == [3, 3, 1]
 
@@ -212,6 +212,7 @@ def test_a_checkpoint_of_other_shapes_is_named(undisturbed, tmp_path: Path) -> N
     folder = training_folder(tmp_path, experiment)
     folder.mkdir(parents=True)
     state = {"training_id": experiment.training_id, "step": 1, "seconds": 0.0, "loading": 0.0, "optimiser": None}
+    state |= {"best": -1.0, "bad": {}, "scaler": {}}
     save_checkpoint(folder / "checkpoint.pt", {**state, "model": {"stem.conv1.weight": torch.zeros(1)}})
     with pytest.raises(UserError, match="does not fit the network of this experiment"):
         run_experiment(experiment, tmp_path)
@@ -363,7 +364,7 @@ def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) ->
     digits = find_dataset("digits-in-motion").open(experiment.data)
     rng = np.random.default_rng(0)
     right = shuffled_right = total = 0
-    for batch in validation_batches(digits, clips=192, frames=8, batch=32):
+    for batch in ValidationClips(digits, clips=192, sampling=Sampling(8), batch=32).stream():
         order = rng.permuted(np.tile(np.arange(8), (len(batch), 1)), axis=1)
         shuffled = np.take_along_axis(batch.clips, order[:, :, None, None, None], axis=1)
         with torch.no_grad():
@@ -373,6 +374,7 @@ def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) ->
                 shuffled_right += found.sum() * add
         total += len(batch)
     ceiling = find_dataset("digits-in-motion").order_blind_ceiling
+    assert ceiling is not None
     three_sigma = 3 * (ceiling * (1 - ceiling) / total) ** 0.5
     assert right / total > ceiling + three_sigma
     assert shuffled_right / total < ceiling + three_sigma

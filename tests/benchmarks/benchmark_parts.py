@@ -19,7 +19,7 @@ from afnet.inference import optimize_for_inference
 from afnet.shift import temporal_shift
 from baselines.looking import boxes_at, crop, resized
 from bench.data.catalogue import find_dataset
-from bench.data.loader import training_batches
+from bench.data.loader import TrainingClips
 from bench.experiment import Data
 from bench.macs import cost_model
 from bench.methods import METHODS
@@ -89,7 +89,7 @@ def test_resize(benchmark: Any) -> None:
 def test_loader(benchmark: Any) -> None:
     """A batch of 16 clips of 8 frames of 64 pixels."""
     digits = find_dataset("digits-in-motion").open(Data())
-    batches = training_batches(digits, clips=6400, frames=8, batch=16, seed=0, first_step=0, steps=400)
+    batches = TrainingClips(digits, clips=6400, frames=8, batch=16, part=16, seed=0).stream(0, 400)
     benchmark.pedantic(next, args=(batches,), rounds=20, warmup_rounds=2)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bench.data.digits import Digits
-from bench.data.loader import assemble, normalise
+from bench.data.loader import assembled, normalise
+from bench.data.source import Taken
 
 CPU = torch.device("cpu")
 # (value - mean) / std of red, green and blue, with ImageNet's means .485, .456, .406 and deviations .229, .224, .225 of
@@ -55,7 +56,13 @@ def test_pixels_are_single_precision_unless_asked() -> None:
 def test_a_batch_holds_each_clip_at_its_own_times(split: str) -> None:
     digits, videos = Digits(), np.array([7, 0, 3])
     times = [np.array([1, 20, 40]), np.array([5, 6, 7]), np.array([0, 30, 47])]
-    batch = assemble(digits, split, videos, times)
+    take = dict(zip(videos.tolist(), times, strict=True))
+
+    def taken(video: int) -> list[Taken]:
+        clip = digits.clip(split, video, take[video])
+        return [Taken(take[video], clip.frames, (clip.label,), informative=clip.informative, boxes=clip.boxes)]
+
+    batch = assembled(digits, split, videos, taken, "stop")
     assert len(batch) == 3
     assert batch.videos.tolist() == [7, 0, 3]
     assert batch.times.tolist() == [[1, 20, 40], [5, 6, 7], [0, 30, 47]]

@@ -1,0 +1,41 @@
+"""How long work is shown: a bar on a terminal, plain lines in a log. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LINE_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def bars(console: Console) -> Iterator[Progress]:
+    """The project's progress bars."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as progress:
+        yield progress
+
+
+@contextlib.contextmanager
+def counting(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A report of how many of how many are done."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        said = {"at": 0.0}
+
+        def line(done: int, of: int) -> None:
+            now = time.monotonic()
+            if done == of or now - said["at"] > LINE_SECONDS:
+                said["at"] = now
+                console.print(f"{text}: {done} of {of}", highlight=False)
+
+        yield line
+        return
+    with bars(console) as progress:
+        task = progress.add_task(text)
+        yield lambda done, of: progress.update(task, completed=done, total=of)

@@ -1,0 +1,120 @@
+"""Frames by number out of every kind of video, whatever its keyframes, frame rate, rotation; and what is no video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.data.video import all_frames, count_frames, read_video
+from bench.errors import BadClip
+from tests.videos import KINDS, numbered, write_video
+
+LENGTH = 36
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for name, kind in KINDS.items():
+        write_video(folder / (name + kind.suffix), numbered(LENGTH, kind), kind)
+    return folder
+
+
+def path_of(folder: Path, name: str) -> Path:
+    return folder / (name + KINDS[name].suffix)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_frame_is_found_by_its_number(folder: Path, name: str) -> None:
+    path, greys = path_of(folder, name), numbered(LENGTH, KINDS[name])[:, 0, -1, 0].astype(int)
+    assert count_frames(path) == LENGTH
+    times = np.array([0, 1, 11, 12, 13, 23, 30, 35])
+    frames = read_video(path, times)
+    brighter = np.percentile(frames.reshape(len(times), -1), 80, axis=1)
+    assert np.abs(brighter - greys[times]).max() <= 2.5  # two frames are 5 apart
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_reading_some_frames_equals_reading_all(folder: Path, name: str) -> None:
+    path = path_of(folder, name)
+    every = np.stack(list(all_frames(path)))
+    times = np.array([3, 3, 14, 15, 35])
+    assert len(every) == LENGTH and np.array_equal(read_video(path, times), every[times])
+
+
+def test_frames_come_in_the_order_asked_for(folder: Path) -> None:
+    path = path_of(folder, "b-frames")
+    forwards = read_video(path, np.array([2, 20, 30]))
+    assert np.array_equal(read_video(path, np.array([30, 2, 20, 2])), forwards[[2, 0, 1, 0]])
+
+
+def test_a_rotated_video_is_turned_as_players_turn_it(folder: Path) -> None:
+    """Turned by 90 degrees counterclockwise the darker left half lies at the bottom."""
+    (frame,) = read_video(path_of(folder, "rotated"), np.array([20]))
+    height, width = KINDS["rotated"].size
+    assert frame.shape == (width, height, 3)
+    assert frame[-10:].mean() < frame[:10].mean() - 30
+
+
+@pytest.mark.parametrize("name", ["h264", "tall", "rotated", "odd-size"])
+def test_frames_are_made_small_where_a_small_picture_is_wanted(folder: Path, name: str) -> None:
+    path = path_of(folder, name)
+    full = read_video(path, np.array([20]))
+    small = read_video(path, np.array([20]), lambda height, width: (height // 3, width // 4))
+    assert small.shape[1] == round(
+        full.shape[1] * max(full.shape[1] // 3 / full.shape[1], full.shape[2] // 4 / full.shape[2])
+    )
+    assert small.shape[2] < full.shape[2] and abs(small.mean() - full.mean()) < 2
+
+
+def test_a_rate_takes_the_first_frame_of_each_interval(folder: Path) -> None:
+    """Of frames 0, 1, 4, 6, 7, 10, ... twelfths of a second, six intervals a second of two twelfths each."""
+    path, kind = path_of(folder, "variable"), KINDS["variable"]
+    every = list(all_frames(path))
+    ticks = np.cumsum([0, *(kind.ticks[number % 3] for number in range(LENGTH - 1))])
+    _, first = np.unique(ticks // 2, return_index=True)
+    chosen = list(all_frames(path, rate=6))
+    assert len(chosen) == len(first) and all(
+        np.array_equal(one, every[at]) for one, at in zip(chosen, first, strict=True)
+    )
+
+
+def test_no_frames_beyond_the_end(folder: Path) -> None:
+    with pytest.raises(BadClip, match=r"h264.mp4 has 36 frames, fewer than the 37 expected"):
+        read_video(path_of(folder, "h264"), np.array([0, 36]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: b"", "cannot be"),
+        (lambda data: b"not a video" * 100, "cannot be"),
+        (lambda data: data[: len(data) // 2], "cannot be|ends early"),
+    ],
+)
+def test_what_is_no_whole_video_is_named(folder: Path, tmp_path: Path, damage: object, words: str) -> None:
+    path = tmp_path / "bad.webm"
+    path.write_bytes(damage(path_of(folder, "vp9").read_bytes()))  # type: ignore[operator]
+    with pytest.raises(BadClip, match=f"bad.webm .*({words}|fewer)"):
+        read_video(path, np.array([0, 35]))
+
+
+def test_a_missing_file_and_one_without_pictures_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadClip, match=r"none.mp4 cannot be"):
+        read_video(tmp_path / "none.mp4", np.array([0]))
+    with pytest.raises(BadClip, match=r"none.mp4 cannot be"):
+        count_frames(tmp_path / "none.mp4")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_torchcodec_gives_the_same_pictures(folder: Path, name: str) -> None:
+    try:
+        import torchcodec.decoders  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        pytest.skip("torchcodec or FFmpeg's libraries are not installed")
+    times = np.array([0, 11, 12, 35])
+    one = read_video(path_of(folder, name), times)
+    other = read_video(path_of(folder, name), times, decoder="torchcodec")
+    assert one.shape == other.shape and np.abs(one.astype(int) - other).mean() < 1.5
