@@ -78,7 +78,8 @@ class Team:
         )
         self.sum(flat)
         for parameter, part in zip(learning, flat.split([p.numel() for p in learning]), strict=True):
-            parameter.grad = part.view_as(parameter)
+            # Laid out as the parameter is: fused optimisers walk through both alike.
+            parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
 
     def gathered(self, value: Value) -> list[Value]:
         """Every process's value, in the order of their ranks; in all processes."""
