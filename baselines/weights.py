@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 from afnet.released import CheckpointError, Source, fill, read_state
@@ -28,9 +29,20 @@ def load_weights(backbone: Backbone, source: Source) -> None:
     state = read_state(source)
     head = {f"{backbone.head}.{name}" for name in ("weight", "bias")}
     counts = any(name.endswith(COUNTER) for name in state)
-    names = {name: name for name in backbone.state_dict() if counts or not name.endswith(COUNTER)}
+    own = [name for name in backbone.state_dict() if counts or not name.endswith(COUNTER)]
+    names = {name: published for name in own if (published := published_name(name))}
     tensors = {name: tensor for name, tensor in state.items() if name not in head}
     fill(backbone, names, tensors, backbone.name)
+
+
+def published_name(name: str) -> str:
+    """What torchvision's files call a backbone's tensor; "" where they have none like it.
+
+    FFN has a batch-norm for each number of frames where they have one, and factors that they do not have.
+    """
+    if ".factors." in name:
+        return ""
+    return re.sub(r"\.norms\.\d+\.", ".", name).replace("conv1.conv.", "conv1.")
 
 
 def packaged_weights(name: str) -> Path:

@@ -13,6 +13,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from bench.data.catalogue import find_dataset
@@ -20,6 +21,7 @@ from bench.errors import UserError, unknown
 from bench.fields import Checked, choice, from_mapping, number, switch
 from bench.methods import find_method
 from bench.settings import MethodSettings
+from bench.weights import digest_of
 
 # Raised when a field changes its meaning, so that old ids are not mistaken for new ones.
 SCHEMA = 7
@@ -94,7 +96,7 @@ class Training(Checked):
     precision: str = choice("float32", "of the forward's products", "float32", "bfloat16", "float16")
     compiled: bool = switch(False, "the forward is compiled by torch.compile")
     validate: int = number(0, "epochs between two validations, which keep the best weights; 0 is none", at_least=0)
-    weights: str = choice("", "digest of the file that the network starts from; empty starts from random weights")
+    weights: str = choice("", "digest of those that the networks start from; empty is random ones, or runtime.weights")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -188,7 +190,7 @@ class Runtime(Checked):
     )
     log_every: int = number(10, "steps between two lines of progress", at_least=1)
     checkpoint_seconds: float = number(5.0, "least time between two checkpoints", at_least=0)
-    weights_file: str = choice("", "file of weights that the network starts from")
+    weights: str = choice("", "folder of the weights that networks start from; empty starts from random ones")
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,9 @@ class Experiment(Checked):
     def __post_init__(self) -> None:
         if self.evaluation.frames == 0:
             object.__setattr__(self, "evaluation", dataclasses.replace(self.evaluation, frames=self.model.frames))
+        if self.runtime.weights and not self.training.weights:
+            digest = digest_of(self.model, Path(self.runtime.weights))
+            object.__setattr__(self, "training", dataclasses.replace(self.training, weights=digest))
         self._check_clips()
         self._check_point()
 

@@ -31,6 +31,7 @@ from bench.experiment import Experiment, Training
 from bench.files import append_line, read_lines, write_text
 from bench.methods import build_model
 from bench.record import write_description
+from bench.weights import start_from
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,8 @@ def train(
     """
     model = make_model(experiment).to(device)
     run = _Run(experiment, folder, device, team, model, make_optimiser(model, experiment.training))
-    run.resume()
+    if not run.resume():
+        start_from(model, experiment)
     if team.is_first:
         write_description(folder, experiment)
     if run.step < experiment.steps:
@@ -195,8 +197,8 @@ class _Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "float16")
         self.forward: Callable[[Tensor], Output] = torch.compile(self.model) if training.compiled else self.model
 
-    def resume(self) -> None:
-        """Load the last checkpoint, if any, and cut the progress file back to it."""
+    def resume(self) -> bool:
+        """Load the last checkpoint, if any, and cut the progress file back to it; whether there was one."""
         path = self.folder / "checkpoint.pt"
         state = load_checkpoint(path, self.experiment.training_id)
         if state is not None:
@@ -208,6 +210,7 @@ class _Run:
             log.info("taking up the training at step %d of %d", self.step, self.experiment.steps)
         self._cut_progress()
         self.saved_at = time.monotonic()
+        return state is not None
 
     def _cut_progress(self) -> None:
         """Keep the lines up to the checkpoint that can be read; a line cut short by a kill comes after it."""

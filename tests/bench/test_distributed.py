@@ -88,9 +88,9 @@ def test_two_processes_train_as_one_does(tmp_path: Path, method: str) -> None:
     assert states[0] is not None and states[1] is not None
     for name, tensor in states[0]["model"].items():
         torch.testing.assert_close(states[1]["model"][name], tensor, atol=1e-4, rtol=1e-4, msg=name)
-    one, other = (read_samples(point_folder(tmp_path / name, point) / "samples.parquet") for name in ("one", "two"))
-    assert one.video.tolist() == other.video.tolist() == list(range(5))
-    np.testing.assert_allclose(one.logits, other.logits, atol=1e-3)
+    alone, shared = (read_samples(point_folder(tmp_path / name, point) / "samples.parquet") for name in ("one", "two"))
+    assert alone.video.tolist() == shared.video.tolist() == list(range(5))
+    np.testing.assert_allclose(alone.logits, shared.logits, atol=1e-3)
     assert read_result(point_folder(tmp_path / "two", point) / "result.json").metrics["macs"] > 0
 
 
