@@ -55,9 +55,9 @@ def accuracy_vs_gflops(table: pd.DataFrame, ceiling: float | None) -> Figure:
 
 
 def accuracy_vs_throughput(table: pd.DataFrame, ceiling: float | None) -> Figure:
-    """Top-1 against clips a second of the executed path, quartiles of the timing as bars."""
-    label = f"clips per second, offline, model only\n({', '.join(sorted(table['device'].unique()))})"
-    return _frontier(table, "clips_per_second", label, ceiling, cheaper_is_less=False)
+    """Top-1 against videos a second of the executed path, quartiles of the timing as bars."""
+    label = f"videos per second, offline, model only\n({', '.join(sorted(table['device'].unique()))})"
+    return _frontier(table, "videos_per_second", label, ceiling, cheaper_is_less=False)
 
 
 def roofline(table: pd.DataFrame) -> Figure:
@@ -128,7 +128,7 @@ def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *,
 
 def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: str, cheaper_is_less: bool) -> None:
     # A noisy time ranks nothing: hollow, and on no frontier.
-    timed = x == "clips_per_second"
+    timed = x == "videos_per_second"
     quiet = ~rows["noisy"].astype(bool) if timed else pd.Series(True, index=rows.index)
     costs = rows[x] if cheaper_is_less else -rows[x]
     unbeaten = iter(pareto(costs[quiet].tolist(), rows["top1"][quiet].tolist()))

@@ -39,7 +39,7 @@ def _frames(table: pd.DataFrame) -> str:
     if len(rows) < 2 or rows["frames"].duplicated().any():
         return ""
     steps = ", ".join(
-        f"{row['gflops']:.4f} GFLOPs and {row['clips_per_second']:.0f} clips/s at {row['frames']}"
+        f"{row['gflops']:.4f} GFLOPs and {row['videos_per_second']:.0f} videos/s at {row['frames']}"
         for row in rows.to_dict("records")
     )
     return f"More frames cost more: TSN takes {steps} frames."

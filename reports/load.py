@@ -94,7 +94,7 @@ def point_label(row: dict[str, Any]) -> str:
 
 def _row(result: Result, label: str) -> dict[str, Any]:
     experiment, metrics = result.experiment, result.metrics
-    videos = experiment.data.val_clips
+    videos = experiment.data.val_clips - len(result.values["left_out"]["val"])
     row: dict[str, Any] = {
         "dataset": experiment.data.dataset,
         "method": label,
@@ -107,6 +107,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "seed": experiment.training.seed,
         "execution": experiment.evaluation.execution,
         "videos": videos,
+        "views": result.values["macs"]["views"],
         "top1": metrics["top1"],
         **_percent_interval(metrics["top1"], videos),
         "top5": metrics["top5"],
@@ -157,20 +158,24 @@ def _roofline(timing: dict[str, Any]) -> dict[str, Any]:
 
 
 def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:
-    """Throughput of the executed path, latency, and how much of the multiply-adds saved was time saved."""
+    """Throughput of the executed path, latency, and how much of the multiply-adds saved was time saved.
+
+    A forward takes one view of each video; a video costs as many as it has.
+    """
+    views, energy = row["views"], result.values["timing"]["energy"].get("joules_per_video")
     scenarios = result.values["timing"]["scenarios"]
     offline, single = scenarios["offline"], scenarios["single_stream"]
     used = row["execution"] if row["execution"] in offline else "dense"
     timed = offline[used]
     low, high = timed["quartiles"]
     return {
-        "clips_per_second": timed["batch"] / timed["median"],
-        "clips_per_second_low": timed["batch"] / high,
-        "clips_per_second_high": timed["batch"] / low,
-        "latency_p90_ms": single[used]["p90"] * 1e3,
+        "videos_per_second": timed["batch"] / timed["median"] / views,
+        "videos_per_second_low": timed["batch"] / high / views,
+        "videos_per_second_high": timed["batch"] / low / views,
+        "latency_p90_ms": single[used]["p90"] * 1e3 * views,
         "noisy": timed["noisy"] or bool(result.values["timing"]["throttled"]),
         "again": timed.get("again"),
-        "joules_per_video": result.values["timing"]["energy"].get("joules_per_video"),
+        "joules_per_video": None if energy is None else energy * views,
         **_roofline(result.values["timing"]),
         **saving_realised(
             offline if used == "skipped" else {}, row["gflops_dense"], result.values["timing"]["macs_per_video"] / 1e9

@@ -60,7 +60,7 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
                 "Top-1 accuracy against executed GFLOPs per video; a line joins the points of a method that no other "
                 "point of it beats. Vertical bars: 95% interval over videos (Wilson)."),
         _figure(accuracy_vs_throughput(table, dataset.order_blind_ceiling), folder, "accuracy-vs-throughput",
-                "Top-1 accuracy against clips per second of the executed path; horizontal bars are quartiles. Hollow "
+                "Top-1 accuracy against videos per second of the executed path; horizontal bars are quartiles. Hollow "
                 "points were timed with noise and rank nothing."),
     ]  # fmt: skip
     known = table[table["utilisation"].notna()]
@@ -71,8 +71,10 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
         )
         figures.append(_figure(roofline(known), folder, "roofline", caption))
     videos = ", ".join(str(count) for count in sorted(table["videos"].unique()))
+    counts = sorted(table["views"].unique())
+    views = f"{', '.join(map(str, counts))} {'view' if counts == [1] else 'views'}"
     caption = (
-        f"{dataset.title}, {videos} validation videos, one view each; GFLOPs are multiply-adds; timed on "
+        f"{dataset.title}, {videos} validation videos, {views} each; GFLOPs are multiply-adds; timed on "
         f"{', '.join(sorted(table['device'].unique()))}."
     )
     return {

@@ -34,7 +34,7 @@ COLUMNS = (
     Column("top1_high", "to", 2),
     Column("gflops", "GFLOPs executed", 4),
     Column("gflops_dense", "GFLOPs dense", 4),
-    Column("clips_per_second", "Clips/s offline", 1),
+    Column("videos_per_second", "Videos/s offline", 1),
     Column("latency_p90_ms", "Latency p90 (ms)", 2),
     Column("joules_per_video", "Energy (J/video)", 2),
     Column("utilisation", "Utilisation of the roof", 2),

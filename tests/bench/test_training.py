@@ -15,10 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from afnet.contract import Output, Progress, VideoModel
-from bench.experiment import Data, Experiment, Training
+from bench.errors import UserError
+from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
 from bench.methods import build_model
 from bench.settings import AFNet, FrameAverage, MethodSettings
-from bench.training import learning_rate, make_model, make_optimiser, set_up_torch, step_seed, train
+from bench.training import (
+    Diverged,
+    learning_rate,
+    load_best,
+    make_model,
+    make_optimiser,
+    set_up_torch,
+    step_seed,
+    train,
+)
 from tests.conftest import small
 
 CPU = torch.device("cpu")
@@ -271,3 +281,127 @@ def test_torch_is_deterministic_without_filling_new_tensors() -> None:
 def test_cuda_warns_where_it_has_no_deterministic_kernel() -> None:
     set_up_torch(1, torch.device("cuda"))
     assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+# Parts of a step, types, optimisers -----------------------------------------------------------------------------------
+
+
+def test_a_step_of_parts_takes_the_mean_of_their_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slope that rises from forward to forward: 1 and 2 in the first step, 3 and 4 in the second."""
+
+    class Rising(Slope):
+        def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
+            return len(self.path) * self.weight.sum()
+
+    model = Rising()
+    trained(model, plain(2, batch=2, micro_batch=1), tmp_path, monkeypatch)
+    rates = [LR * learning_rate(Training(warmup=0.0), Progress(step, 2)) for step in (0, 1)]
+    assert model.path == pytest.approx([1, 1, 1 - 1.5 * rates[0], 1 - 1.5 * rates[0]])
+    assert model.weight[0].item() == pytest.approx(1 - 1.5 * rates[0] - 3.5 * rates[1])
+    assert len(set(model.draws)) == 4
+
+
+def test_parts_see_the_same_statistics_and_leave_their_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(Slope):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(1))
+            self.register_buffer("forwards", torch.zeros((), dtype=torch.long))
+            self.seen: list[float] = []
+
+        def forward(self, clips: Tensor) -> Output:
+            output = super().forward(clips)
+            self.seen.append(self.mean.item())
+            self.mean += len(self.path)
+            self.forwards += 1
+            return output
+
+    model = Counting()
+    trained(model, plain(2, batch=2, micro_batch=1), tmp_path, monkeypatch)
+    assert model.seen == [0, 0, 1.5, 1.5]  # of 1 and 2
+    assert model.mean.item() == 1.5 + 3.5 and model.forwards.item() == 2
+
+
+# In float16 gradients are scaled; the first step finds the scale too large and is left out.
+@pytest.mark.parametrize(("precision", "left_out"), [("bfloat16", 0), ("float16", 1)])
+def test_products_are_of_the_type_asked_for_and_weights_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, left_out: int
+) -> None:
+    class Product(Slope):
+        def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
+            product = self.weight @ self.weight
+            self.kind = product.dtype
+            return product / 2
+
+    model = Product()
+    trained(model, plain(3, precision=precision), tmp_path, monkeypatch)
+    assert model.kind == getattr(torch, precision) and model.weight.dtype == torch.float32
+    rates = [LR * learning_rate(Training(warmup=0.0), Progress(step, 3)) for step in range(3)]
+    assert model.weight[0].item() == pytest.approx(math.prod(1 - rate for rate in rates[left_out:]), rel=0.01)
+
+
+def test_adamw_walks_at_the_rate_whatever_the_slope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Slope(0.01)
+    trained(model, plain(2, optimiser="adamw", momentum=0.9), tmp_path, monkeypatch)
+    rates = [LR * learning_rate(Training(warmup=0.0), Progress(step, 2)) for step in (0, 1)]
+    assert model.weight[0].item() == pytest.approx(1 - sum(rates), rel=1e-4)
+
+
+def test_steps_lie_where_milestones_say() -> None:
+    training = Training(warmup=0.0, schedule="steps", milestones="20/50+40/50")
+    factors = [learning_rate(training, Progress(step, 50)) for step in (19, 20, 39, 40)]
+    assert factors == pytest.approx([1, 0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"milestones": "0.5+0.2"}, "milestones is '0.5.0.2'; expected ascending shares"),
+        ({"milestones": "x"}, "expected ascending shares"),
+        ({"milestones": "25/0"}, "expected ascending shares"),
+        ({"batch": 4, "micro_batch": 3}, "micro_batch is 3 and training.batch 4; expected a divisor"),
+        ({"optimiser": "adamw", "nesterov": True}, "which only training.optimiser sgd has"),
+        ({"precision": "int8"}, "Unknown training.precision 'int8'"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Training(**changes)  # type: ignore[arg-type]
+
+
+# Ends -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_runs_away_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fleeing(Slope):
+        def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
+            return self.weight.sum() * 0 + 2.0 * 3.0**progress.step
+
+    experiment = replace(plain(10), runtime=Runtime(threads=1, log_every=1))
+    with pytest.raises(Diverged, match=r"ran away, from 2 to 54, at step 4 of 10 .* the last were 54. A lower"):
+        trained(Fleeing(), experiment, tmp_path, monkeypatch)
+
+
+def test_the_best_validation_leaves_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validations of 10, 30 and 20 per cent after one, two and three steps: the second one's weights are kept."""
+    found = iter([10.0, 30.0, 20.0])
+    model = Slope()
+    monkeypatch.setattr("bench.training.make_model", lambda experiment: model)
+    experiment = replace(plain(1, epochs=3, validate=1), runtime=Runtime(threads=1, log_every=1))
+    train(experiment, tmp_path, CPU, lambda *_: None, validate=lambda model: next(found))
+    last, best = model.weight[0].item(), Slope()
+    load_best(best, experiment, tmp_path)
+    assert best.weight[0].item() == pytest.approx(model.path[2]) != last
+    lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["top1"]) for line in lines if "top1" in line] == [(1, 10.0), (2, 30.0), (3, 20.0)]
+
+
+def test_without_a_validation_there_is_no_best(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"best.pt is missing"):
+        load_best(Slope(), plain(1), tmp_path)
+    with pytest.raises(UserError, match=r"evaluation.weights is 'best', but training.validate is 0"):
+        replace(plain(1), evaluation=Evaluation(weights="best"))
+
+
+def test_a_compiled_training_is_told_apart() -> None:
+    assert plain(1).training_id != plain(1, compiled=True).training_id

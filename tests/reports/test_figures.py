@@ -21,9 +21,9 @@ TABLE = pd.DataFrame(
         "top1": [60.0, 80.0],
         "top1_low": [55.0, 79.0],
         "top1_high": [63.0, 81.5],
-        "clips_per_second": [40.0, 20.0],
-        "clips_per_second_low": [30.0, 19.0],
-        "clips_per_second_high": [44.0, 21.0],
+        "videos_per_second": [40.0, 20.0],
+        "videos_per_second_low": [30.0, 19.0],
+        "videos_per_second_high": [44.0, 21.0],
         "device": ["a stopwatch", "a stopwatch"],
         "noisy": [False, False],
     }
@@ -74,7 +74,7 @@ def test_the_line_joins_the_points_that_nothing_beats() -> None:
 
 
 def test_a_noisy_time_is_hollow_and_on_no_frontier() -> None:
-    noisy = TABLE.iloc[[0]].assign(clips_per_second=99.0, clips_per_second_high=99.0, top1=99.0, noisy=True)
+    noisy = TABLE.iloc[[0]].assign(videos_per_second=99.0, videos_per_second_high=99.0, top1=99.0, noisy=True)
     rows = pd.concat([TABLE, noisy.assign(top1_high=99.5)], ignore_index=True)
     figure = accuracy_vs_throughput(rows, None)
     assert curves(figure) == [([20.0, 40.0], [80.0, 60.0])]

@@ -134,16 +134,16 @@ def test_throughput_and_latency_are_those_of_the_executed_path(
 ) -> None:
     chosen = describing(lambda experiment: replace(experiment, evaluation=Evaluation(execution=execution)))
     row = edited(runs, tmp_path, "afnet", ALL, chosen)
-    assert row["clips_per_second"] == pytest.approx(4 / median)
-    assert row["clips_per_second_low"] == pytest.approx(4 / median / 2)
-    assert row["clips_per_second_high"] == pytest.approx(4 / median / 0.8)
+    assert row["videos_per_second"] == pytest.approx(4 / median)
+    assert row["videos_per_second_low"] == pytest.approx(4 / median / 2)
+    assert row["videos_per_second_high"] == pytest.approx(4 / median / 0.8)
     assert row["latency_p90_ms"] == pytest.approx(1e3 * 3 * median / 10)
     assert row["noisy"] is noisy
 
 
 def test_a_method_that_skips_nothing_is_shown_dense(runs: Path, tmp_path: Path) -> None:
     row = edited(runs, tmp_path, "tsn", timed({"dense": 8.0}))
-    assert row["clips_per_second"] == 0.5
+    assert row["videos_per_second"] == 0.5
     assert row["saving_realised"] is None
 
 

@@ -240,7 +240,7 @@ def test_names_with_specials_are_escaped() -> None:
 
 def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
     columns: dict[str, Any] = {
-        "clips_per_second": 1.0,
+        "videos_per_second": 1.0,
         "recall": None,
         "region_recall": None,
         "region_recall_by_chance": None,
