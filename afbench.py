@@ -98,12 +98,13 @@ class Run:
                 "keep is a setting: --set model.settings.keep=4 or --set model.settings.patch=128."
             )
         points = _grid(override(start, assignments), self.grid)
+        from bench.distributed import is_first
         from bench.run import run_points
         from sweeps.progress import stage_bars
 
         with stage_bars() as report:
             results = run_points(points, self.runs, report)
-        for result in results:
+        for result in results if is_first() else ():
             _print_result(result.path)
 
 

@@ -124,6 +124,12 @@ def team(device: torch.device) -> Iterator[Team]:
         distributed.destroy_process_group()
 
 
+def is_first() -> bool:
+    """Whether this process is the first of those it was started with, or alone: the one that speaks."""
+    place = _place(os.environ)
+    return place is None or place[0] == 0
+
+
 def _place(environment: Any) -> tuple[int, int, int] | None:
     """Rank, size and number on this machine, as torchrun or srun say; None for a process alone."""
     if "RANK" in environment and "WORLD_SIZE" in environment:
