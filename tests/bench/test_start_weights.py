@@ -19,7 +19,7 @@ from bench.weights import networks_of, start_from
 from tests.conftest import small
 
 GLANCE = {"glance": "tiny-glance", "glance_size": 32}
-SETTINGS = {
+SETTINGS: dict[str, dict[str, object]] = {
     "tsm": {},
     "ocsampler": {"keep": 2, **GLANCE},
     "arnet": {"smaller": "tiny+tiny", "sizes": "64+48+40", "hidden": 8, **GLANCE},
@@ -61,13 +61,16 @@ def test_every_network_of_a_method_starts_from_its_file(tmp_path: Path, method: 
     point = from_files(point_of(method), files_for(point_of(method), tmp_path / "weights"))
     model, fresh = make_model(point), make_model(point)
     start_from(model, point)
-    networks = [module for module in model.modules() if isinstance(module, Backbone)] or [model]
-    before = [module for module in fresh.modules() if isinstance(module, Backbone)] or [fresh]
-    for one, other in zip(networks, before, strict=True):
+    for one, other in zip(networks_in(model), networks_in(fresh), strict=True):
         assert not torch.equal(first_conv(one), first_conv(other))
     if method == "ffn":
         norms = [module.norms for module in model.modules() if type(module).__name__ == "Switched"]
         assert all(torch.equal(norm["4"].weight, norm["8"].weight) for norm in norms)  # type: ignore[index, union-attr]
+
+
+def networks_in(model: nn.Module) -> list[nn.Module]:
+    """Its backbones; AFNet is one itself."""
+    return [module for module in model.modules() if isinstance(module, Backbone)] or [model]
 
 
 def first_conv(model: nn.Module) -> torch.Tensor:

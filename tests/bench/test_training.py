@@ -303,6 +303,9 @@ def test_a_step_of_parts_takes_the_mean_of_their_gradients(tmp_path: Path, monke
 
 def test_parts_see_the_same_statistics_and_leave_their_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Counting(Slope):
+        mean: Tensor
+        forwards: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("mean", torch.zeros(1))
