@@ -31,3 +31,7 @@ class BadClip(UserError):
         super().__init__(f"{file} {reason}.")
         self.file = file
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[BadClip], tuple[str, str]]:
+        """As processes hand it to one another."""
+        return BadClip, (self.file, self.reason)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.digits import CLASSES, Digits
 from bench.data.known import KNOWN
 from bench.data.listing import Prepared, read_prepared
-from bench.data.roots import find_root
+from bench.data.roots import config_file, find_root
 from bench.data.sampling import MODES
 from bench.data.source import Source
 from bench.data.stored import Stored
@@ -145,7 +145,7 @@ class OnDisk(Dataset):
     def resolved(self, data: Data) -> dict[str, Any]:
         if data.fingerprint:  # an experiment that was resolved before, perhaps on another machine
             return {}
-        prepared = read_prepared(find_root(self.name, (DIGITS, *KNOWN)))
+        prepared = self._found()
         wanted = {"train": data.train_clips, "val": data.val_clips}
         for split, count in wanted.items():
             if count > prepared.counts[split]:
@@ -174,8 +174,19 @@ class OnDisk(Dataset):
             decoder=settings.decoder,
         )
 
+    def _found(self) -> Prepared:
+        """What is prepared under this name."""
+        root = find_root(self.name, (DIGITS, *KNOWN))
+        prepared = read_prepared(root)
+        if prepared.name != self.name:
+            raise UserError(
+                f"{root} holds the data set {prepared.name!r}, but is given as that of {self.name!r}; expected its own "
+                f"folder in {config_file()}."
+            )
+        return prepared
+
     def _prepared(self, data: Data) -> Prepared:
-        prepared = read_prepared(find_root(self.name, (DIGITS, *KNOWN)))
+        prepared = self._found()
         if prepared.fingerprint != data.fingerprint:
             raise UserError(
                 f"{prepared.root} holds {self.name} with fingerprint {prepared.fingerprint}, but the experiment was "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,46 +20,52 @@ if TYPE_CHECKING:
 FOUND = 1  # exit status of a verification that found something
 
 
+# What a data set can be made of, by the option that says so: the others that it needs, and those it may have.
+PICTURES = ("short_side", "quality", "rate")
+SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "from_folder": ((), ("table", "val_share", "split_by", "leave_out", "seed", "keep_videos", *PICTURES)),
+    "annotations": (("media",), ("template", "first", "keep_videos", *PICTURES)),
+    "lists": (("media", "classes"), ("template", "first")),
+}
+ALWAYS = ("name", "out", "flip", "workers", "on_bad")
+
+
 @dataclass(frozen=True)
 class DataList:
     """The data sets that are known, what they are, and which are prepared where on this machine."""
 
     def __call__(self) -> None:
-        from rich.console import Console
-        from rich.table import Table
-
         from bench.data.catalogue import DIGITS
         from bench.data.known import KNOWN
-        from bench.data.roots import VARIABLE, config_file, known_roots
+        from bench.data.roots import known_roots, places
 
         roots = known_roots()
-        table = Table("name", "classes", "train", "val", "metric", "where", box=None, pad_edge=False)
-        table.add_row(DIGITS, "16", "any", "any", "top1", "generated, nothing to prepare")
-        for name in sorted({*KNOWN, *roots}):
-            table.add_row(name, *_facts(name))
-        console = Console()
-        console.print(table)
-        console.print(f"Found by ${VARIABLE} and {config_file()}.", highlight=False, markup=False)
-        console.print("Where to ask for the others, and how to prepare them: docs/datasets.md.", highlight=False)
+        rows = [
+            ("name", "classes", "train", "val", "metric", "where"),
+            (DIGITS, "16", "any", "any", "top1", "generated, nothing to prepare"),
+            *((name, *_facts(name, roots.get(name))) for name in sorted({*KNOWN, *roots})),
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        for row in rows:
+            # The last column as long as it is, so that a path can be copied.
+            print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]))
+        print(f"Found by {places()}.")
+        print("Where to ask for the others, and how to prepare them: docs/datasets.md.")
 
 
-def _facts(name: str) -> tuple[str, str, str, str, str]:
+def _facts(name: str, place: tuple[Path, str] | None) -> tuple[str, str, str, str, str]:
     """Of a data set as it is here, else as it is published."""
     from bench.data.known import KNOWN
     from bench.data.listing import read_prepared
-    from bench.data.roots import known_roots
 
-    place = known_roots().get(name)
     if place is None:
         known = KNOWN[name]
-        counts = known.videos
-        return str(known.classes), str(counts["train"]), str(counts["val"]), known.metric, "not here"
+        return str(known.classes), str(known.videos["train"]), str(known.videos["val"]), known.metric, "not here"
     try:
         prepared = read_prepared(place[0])
     except UserError as error:
         return "?", "?", "?", "?", str(error)
-    counts = prepared.counts
-    where = f"{place[0]} (by {place[1]})"
+    counts, where = prepared.counts, f"{place[0]} (by {place[1]})"
     return str(len(prepared.classes)), str(counts["train"]), str(counts["val"]), prepared.metric, where
 
 
@@ -89,7 +95,8 @@ class DataPrepare:
     classes: Path | None = None
     """With --lists: text file with the name of a class in each line."""
     template: str | None = None
-    """--media has folders of frames with such names, for example {:05d}.jpg, and they stay where they are."""
+    """--media has folders of frames with such names, and they stay where they are; {:05d}.jpg for lists, and for data
+    sets that are published as frames."""
     first: int = 1
     """Number of the first of these frames."""
     keep_videos: bool = False
@@ -118,13 +125,13 @@ class DataPrepare:
 
     def __call__(self) -> None:
         from bench.data.prepare import prepare
-        from bench.data.roots import remember_root
-        from bench.environment import available_cores
+        from bench.data.roots import check_root, remember_root
 
-        plan, root = self._plan(), self._root()
+        root, workers = self._root(), _processes(self.workers)
+        check_root(self.name, root)
+        plan = self._plan()
         with _bar(f"preparing {self.name}") as report:
-            outcome = prepare(plan, root, workers=self.workers or available_cores(), on_bad=self.on_bad, report=report)
-        remember_root(self.name, root)
+            outcome = prepare(plan, root, workers=workers, on_bad=self.on_bad, report=report)
         for path, problem in outcome.bad.items():
             print(f"left out: {path}: {problem}", file=sys.stderr)
         counts = outcome.prepared.counts
@@ -132,36 +139,52 @@ class DataPrepare:
             f"{self.name}: {len(outcome.prepared.classes)} classes, {counts['train']} training and {counts['val']} "
             f"validation videos in {root}"
         )
+        remember_root(self.name, root)
         print(f"Train on it: afbench run tsm --set data.dataset={self.name} --set data.size=224 --backbone resnet50")
 
     def _root(self) -> Path:
-        import os
+        from bench.data.roots import data_folder
 
-        from bench.data.roots import VARIABLE
-
-        return self.out or Path(os.environ.get(VARIABLE) or "data") / self.name
+        return self.out or (data_folder() or Path("data")) / self.name
 
     def _plan(self) -> Plan:
         from bench.data.own import Splitting
         from bench.data.plans import plan_of_known, plan_of_lists, plan_of_own
         from bench.data.prepare import Pictures
 
+        self._check_options()
         pictures = None if self.keep_videos else Pictures(self.short_side, self.quality, self.rate)
         if self.from_folder is not None:
             splitting = Splitting(self.val_share, self.split_by, self.leave_out, self.seed)
             return plan_of_own(self.name, self.from_folder, self.table, splitting, pictures, self.flip)
-        if self.lists is not None and self.media is not None and self.classes is not None:
-            template = self.template or "{:05d}.jpg"
-            return plan_of_lists(self.name, self.media, self.lists, template, self.first, self.classes, self.flip)
-        if self.annotations is not None and self.media is not None:
+        assert self.media is not None
+        if self.annotations is not None:
             return plan_of_known(
                 self.name, self.annotations, self.media, pictures, self.template, self.first, self.flip
             )
-        raise UserError(
-            f"What is {self.name} to be made of? Expected --from-folder DIR for own videos, --annotations DIR and "
-            "--media DIR for a known data set, or --lists TRAIN VAL, --classes FILE and --media DIR for lists that "
-            "exist."
-        )
+        assert self.lists is not None and self.classes is not None
+        template = self.template or "{:05d}.jpg"
+        return plan_of_lists(self.name, self.media, self.lists, template, self.first, self.classes, self.flip)
+
+    def _check_options(self) -> None:
+        """UserError unless they say what the data set is made of, once, and nothing that has no use then."""
+        from bench.data.prepare import option
+
+        given = {field.name for field in fields(self) if getattr(self, field.name) != field.default} - {"name"}
+        sources = [name for name in SOURCES if name in given]
+        if len(sources) != 1:
+            raise UserError(
+                f"{self.name} is to be made of {' and '.join(map(option, sources)) or 'nothing'}; expected one of "
+                "--from-folder DIR for own videos, --annotations DIR with --media DIR for a known data set, and "
+                "--lists TRAIN VAL with --classes FILE and --media DIR for lists that exist."
+            )
+        (source,) = sources
+        needed, used = SOURCES[source]
+        useless = sorted(given - {source, *needed, *used, *ALWAYS})
+        if missing := [name for name in needed if name not in given]:
+            raise UserError(f"{option(source)} needs {' and '.join(map(option, missing))} too.")
+        if useless:
+            raise UserError(f"{', '.join(map(option, useless))} has no use with {option(source)}; expected none of it.")
 
 
 @dataclass(frozen=True)
@@ -179,14 +202,17 @@ class DataVerify:
     """Processes; 0 is one per core."""
 
     def __call__(self) -> None:
+        from bench.data.catalogue import DIGITS
+        from bench.data.known import KNOWN
         from bench.data.listing import read_prepared
         from bench.data.roots import find_root
         from bench.data.verify import verify, write_problems
-        from bench.environment import available_cores
 
-        prepared = read_prepared(find_root(self.name))
+        if self.name == DIGITS:
+            raise UserError(f"{DIGITS} is generated; expected the name of a data set on disk.")
+        prepared = read_prepared(find_root(self.name, KNOWN))
         with _bar(f"verifying {self.name}") as report:
-            problems = verify(prepared, workers=self.workers or available_cores(), quick=self.quick, report=report)
+            problems = verify(prepared, workers=_processes(self.workers), quick=self.quick, report=report)
         for each in problems:
             print(f"{each.split}: {each.path}: {each.kind}: {each.text}")
         path = write_problems(prepared, problems)
@@ -194,6 +220,15 @@ class DataVerify:
         print(f"{total} videos, {len(problems)} problems, listed in {path}", file=sys.stderr)
         if problems:
             sys.exit(FOUND)
+
+
+def _processes(wanted: int) -> int:
+    """UserError for a number below 0."""
+    from bench.environment import available_cores
+
+    if wanted < 0:
+        raise UserError(f"--workers is {wanted}; expected a number of processes, or 0 for one per core.")
+    return wanted or available_cores()
 
 
 def _bar(text: str) -> AbstractContextManager[Callable[[int, int], None]]:

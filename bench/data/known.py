@@ -5,6 +5,7 @@ Sources of numbers, files and addresses: docs/datasets.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ class Known:
         parser: of its annotation files, in bench.data.annotations.
         annotations: these files, in words.
         media: what is downloaded, in words.
-        template: of the frames that are published or commonly extracted.
+        template: of the frames that are published; "" where videos are.
         address: where to ask for it.
     """
 
@@ -59,7 +60,7 @@ KNOWN: dict[str, Known] = {
         parser="templates",
         annotations="labels.json, train.json and validation.json",
         media="webm videos at 12 frames a second",
-        template="{:06d}.jpg",
+        template="",
         address="https://www.qualcomm.com/developer/software/something-something-v-2-dataset",
     ),
     "jester": Known(
@@ -83,7 +84,7 @@ KNOWN: dict[str, Known] = {
         parser="activitynet",
         annotations="activity_net.v1-3.min.json",
         media="videos named v_ID",
-        template="image_{:05d}.jpg",
+        template="",
         address="http://activity-net.org/download.html",
     ),
     "fcvid": Known(
@@ -93,9 +94,9 @@ KNOWN: dict[str, Known] = {
         metric="map",
         flip="free",
         parser="fcvid",
-        annotations="",
-        media="videos",
-        template="image_{:05d}.jpg",
+        annotations="FCVID_VideoName_TrainTestSplit.txt and FCVID_Label.txt",
+        media="videos in folders",
+        template="",
         address="https://fvl.fudan.edu.cn/dataset/fcvid/list.htm",
     ),
     "mini-kinetics": Known(
@@ -105,21 +106,33 @@ KNOWN: dict[str, Known] = {
         metric="top1",
         flip="free",
         parser="mini-kinetics",
-        annotations="train_ytid_list.txt and val_ytid_list.txt, beside train.csv and validate.csv of Kinetics-400",
+        annotations="minik_classInd.txt (AdaFuse's data/kinetics), and train.csv and validate.csv of Kinetics-400",
         media="those of Kinetics-400's videos",
-        template="image_{:05d}.jpg",
+        template="",
+        address="https://github.com/mengyuest/AdaFuse",
+    ),
+    "mini-kinetics-80k": Known(
+        title="Mini-Kinetics 80K (Xie et al.)",
+        classes=200,
+        videos={"train": 80_000, "val": 5_000},
+        metric="top1",
+        flip="free",
+        parser="kinetics-ids",
+        annotations="train_ytid_list.txt and val_ytid_list.txt, and train.csv and validate.csv of Kinetics-400",
+        media="those of Kinetics-400's videos",
+        template="",
         address="https://github.com/s9xie/Mini-Kinetics-200",
     ),
     "kinetics-400": Known(
         title="Kinetics-400",
         classes=400,
-        videos={"train": 246_535, "val": 19_906},
+        videos={"train": 246_534, "val": 19_906},
         metric="top1",
         flip="free",
         parser="kinetics",
         annotations="train.csv and validate.csv (or val.csv)",
         media="videos named ID_START_END",
-        template="img_{:05d}.jpg",
+        template="",
         address="https://github.com/cvdfoundation/kinetics-dataset",
     ),
 }
@@ -131,22 +144,19 @@ MIRRORED = (("left", "right"), ("counterclockwise", "clockwise"))
 def swaps(classes: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """Pairs of classes that become each other in a mirror, by the words of their names."""
     number = {name: index for index, name in enumerate(classes)}
-    pairs = {
-        tuple(sorted((index, number[other])))
-        for index, name in enumerate(classes)
-        if (other := mirrored(name)) != name and other in number
-    }
-    return tuple(sorted((low, high) for low, high in pairs))
+    pairs = ((index, number.get(mirrored(name), index)) for index, name in enumerate(classes))
+    return tuple((one, other) for one, other in pairs if one < other and mirrored(classes[other]) == classes[one])
 
 
 def mirrored(name: str) -> str:
-    """A class's name in a mirror: word for word, whatever their capitals."""
+    """A class's name in a mirror: word for word, whatever stands between them and whatever their capitals."""
     table = {one: other for pair in MIRRORED for one, other in (pair, pair[::-1])}
 
-    def turned(word: str) -> str:
+    def turned(match: re.Match[str]) -> str:
+        word = match[0]
         other = table.get(word.lower())
         if other is None:
             return word
-        return other.capitalize() if word[0].isupper() else other
+        return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
 
-    return " ".join(turned(word) for word in name.split(" "))
+    return re.sub("[A-Za-z]+", turned, name)

@@ -3,17 +3,21 @@
     ROOT/dataset.json     what it is: classes, metric, flip rule, where the media are, the lists with their digests
     ROOT/train.txt        a line an item: path, number of frames, label or labels with commas; the path may hold blanks
     ROOT/val.txt
-    ROOT/frames/...       a folder of pictures an item; or ROOT/videos/..., a file an item; or a folder elsewhere
+    ROOT/frames/...       a folder of pictures an item; or a folder elsewhere of such folders, or of video files
 
-List files are those of TSN and TSM, so lists that exist can be taken over.
+List files are those of TSN and TSM, so lists that exist can be taken over; those of AR-Net and its descendants for
+ActivityNet and FCVID, which have commas between the columns, are read too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,23 @@ SPLITS = ("train", "val")
 KINDS = ("frames", "videos")
 METRICS = ("top1", "map")
 FLIPS = ("free", "never", "swap")
+# What dataset.json holds, beside its format.
+VALUES = {
+    "name": str,
+    "title": str,
+    "kind": str,
+    "media": str,
+    "template": str,
+    "first": int,
+    "classes": list,
+    "metric": str,
+    "flip": str,
+    "swaps": list,
+    "splits": dict,
+    "made": dict,
+}
+# With commas: path, frames, labels. The path ends where two or more numbers are left.
+COMMAS = re.compile(r"(.+?),\s*(\d+),\s*(\d+(?:,\s*\d+)*)\s*")
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,21 @@ class Layout:
         """File name of a frame, counted from 0."""
         return self.template.format(number + self.first)
 
+    def numbers(self, names: Iterable[str]) -> set[int]:
+        """Of the frames among these file names, counted from 0; below 0 for those before the first."""
+        pattern = _pattern(self.template)
+        found = ((name, int(match[1]) - self.first) for name in names if (match := pattern.fullmatch(name)))
+        # A name may be without the leading zeros that the template wants.
+        return {number for name, number in found if self.frame(number) == name}
+
+
+@lru_cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """Of the names that a template makes, with the number as group 1."""
+    parts = list(string.Formatter().parse(template))
+    names = "".join(re.escape(text) + ("" if field is None else r"(\d+)") for text, field, _, _ in parts)
+    return re.compile(names)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -107,18 +143,41 @@ class Prepared:
             UserError: for a list that cannot be read, has changed since it was prepared, or holds a wrong line.
         """
         path = list_file(self.root, split)
-        text = _read(path)
-        if _digest(text) != self.digests.get(split):
-            raise UserError(
-                f"{path} is not the list that {self.root / DESCRIPTION} was written for. Expected it unchanged; "
-                "`afbench data prepare` takes changed lists over."
-            )
+        text = read_list(path)
+        if digest(text) != self.digests[split]:
+            raise UserError(self.changed(path))
         return parse_list(text, path, len(self.classes))
+
+    def changed(self, path: Path) -> str:
+        """What is said of a list whose digest is another."""
+        return (
+            f"{path} is not the list that {self.root / DESCRIPTION} was written for. Expected it unchanged; `afbench "
+            "data prepare` with --lists and another --out makes a data set of changed lists."
+        )
 
 
 def list_file(root: Path, split: str) -> Path:
     """Of a split."""
     return root / f"{split}.txt"
+
+
+def read_list(path: Path) -> str:
+    """The text of a list file, or of another that comes with one.
+
+    Raises:
+        UserError: where it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"There is no {path}; expected a text file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); expected a text file of yours.") from error
+
+
+def digest(text: str) -> str:
+    """By which a changed list is found."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_list(text: str, path: Path, classes: int) -> list[Item]:
@@ -128,34 +187,65 @@ def parse_list(text: str, path: Path, classes: int) -> list[Item]:
         UserError: naming the file, the line and what was expected.
     """
     items = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        items.append(parse_line(line, f"{path}, line {number}", classes))
+    for where, line in lines_of(text, path):
+        item = parse_line(line, where)
+        check_labels(item, where, classes)
+        items.append(item)
     if not items:
         raise UserError(f"{path} lists nothing; expected a line for each video.")
     return items
 
 
-def parse_line(line: str, where: str, classes: int) -> Item:
+def lines_of(text: str, path: Path) -> Iterable[tuple[str, str]]:
+    """Where it is and what it says, for each line that is not blank."""
+    return [(f"{path}, line {number}", line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def parse_line(line: str, where: str) -> Item:
     """The item of a line.
 
     Raises:
         UserError: naming where it is and what was expected.
     """
-    columns = line.rsplit(maxsplit=2)
+    columns: list[str] = line.rsplit(maxsplit=2)
     try:
-        name, frames, labels = columns[0].strip(), int(columns[1]), tuple(map(int, columns[2].split(",")))
+        item = _item(columns)
     except (IndexError, ValueError):
-        raise UserError(
-            f"{where} is {line!r}; expected a path, a number of frames and a label, for example: clips/1 48 3"
-        ) from None
-    if frames < 1:
-        raise UserError(f"{where} has {frames} frames; expected at least 1.")
-    for label in labels:
+        match = COMMAS.fullmatch(line)
+        if match is None:
+            raise UserError(
+                f"{where} is {line!r}; expected a path, a number of frames and a label, for example: clips/1 48 3"
+            ) from None
+        item = _item(match.groups())
+    if item.frames < 1:
+        raise UserError(f"{where} has {item.frames} frames; expected at least 1.")
+    return item
+
+
+def _item(columns: Sequence[str]) -> Item:
+    return Item(columns[0].strip(), int(columns[1]), tuple(map(int, columns[2].split(","))))
+
+
+def check_labels(item: Item, where: str, classes: int) -> None:
+    """UserError for a label that is no class."""
+    for label in item.labels:
         if not 0 <= label < classes:
             raise UserError(f"{where} has label {label}; expected 0 to {classes - 1}, since there are {classes}.")
-    return Item(name, frames, labels)
+
+
+def check_path(path: str) -> None:
+    """UserError for a path that a list file cannot hold."""
+    line = Item(path, 1, (0,)).line()
+    try:
+        line.encode()
+        fits = line.splitlines() == [line] and parse_line(line, path).path == path
+    except (UnicodeEncodeError, UserError):
+        fits = False
+    if not fits:
+        raise UserError(
+            f"The path {path!r} cannot stand in a list file; expected UTF-8 without line breaks and without a blank at "
+            "either end. Rename it."
+        )
 
 
 def write_prepared(
@@ -185,7 +275,7 @@ def write_prepared(
         "metric": metric,
         "flip": flip,
         "swaps": [list(pair) for pair in swaps],
-        "splits": {split: {"items": len(lists[split]), "digest": _digest(text)} for split, text in texts.items()},
+        "splits": {split: {"items": len(lists[split]), "digest": digest(text)} for split, text in texts.items()},
         "made": dict(made),
     }
     for split, text in texts.items():
@@ -202,13 +292,18 @@ def read_prepared(root: Path) -> Prepared:
     """
     path = root / DESCRIPTION
     try:
-        values = json.loads(_read(path))
-        if values["format"] != FORMAT:
-            raise UserError(f"{path} has format {values['format']!r}; this version reads {FORMAT}. Prepare it again.")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"There is no {path}; expected what `afbench data prepare` writes there.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); expected a text file of yours.") from error
+    try:
+        values = json.loads(text)
+        _check_values(values, path)
+        splits = values["splits"]
         layout = Layout(values["kind"], values["media"], values["template"], values["first"])
         layout.frame(0)
-        splits = values["splits"]
-        prepared = Prepared(
+        return Prepared(
             root=root,
             name=values["name"],
             title=values["title"],
@@ -218,7 +313,7 @@ def read_prepared(root: Path) -> Prepared:
             flip=values["flip"],
             swaps=tuple((one, other) for one, other in values["swaps"]),
             counts={split: splits[split]["items"] for split in SPLITS},
-            digests={split: splits[split]["digest"] for split in splits},
+            digests={split: splits[split]["digest"] for split in SPLITS},
             fingerprint=_fingerprint(values),
             made=values["made"],
         )
@@ -227,31 +322,22 @@ def read_prepared(root: Path) -> Prepared:
             f"{path} is not a description of a data set ({type(error).__name__}: {error}); expected what `afbench data "
             "prepare` writes there."
         ) from error
-    for what, value, valid in (
-        ("kind", layout.kind, KINDS),
-        ("metric", prepared.metric, METRICS),
-        ("flip", prepared.flip, FLIPS),
-    ):
-        if value not in valid:
-            raise unknown(what, value, valid, str(path))
-    return prepared
+
+
+def _check_values(values: Any, path: Path) -> None:
+    """UserError for another format, a value of another type or one that is no choice; KeyError where one is missing."""
+    if values["format"] != FORMAT:
+        raise UserError(f"{path} has format {values['format']!r}; this version reads {FORMAT}. Prepare it again.")
+    for name, kind in VALUES.items():
+        if type(values[name]) is not kind:
+            raise UserError(f"{path} has {name} {values[name]!r:.200}; expected a value of type {kind.__name__}.")
+    for name, valid in (("kind", KINDS), ("metric", METRICS), ("flip", FLIPS)):
+        if values[name] not in valid:
+            raise unknown(name, values[name], valid, str(path))
 
 
 def _fingerprint(values: Mapping[str, Any]) -> str:
     """Of what decides which pixels and labels a network is given, not of where they lie."""
-    parts = {name: values[name] for name in ("kind", "classes", "flip", "swaps", "splits")}
-    parts["pictures"] = {name: values["made"].get(name) for name in ("short_side", "quality")}
+    parts = {name: values[name] for name in ("kind", "classes", "metric", "flip", "swaps", "splits")}
+    parts["pictures"] = {name: values["made"].get(name) for name in ("short_side", "quality", "rate")}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        raise UserError(f"There is no {path}; expected what `afbench data prepare` writes there.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected a text file of yours.") from error

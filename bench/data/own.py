@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bench.data.listing import SPLITS
-from bench.data.prepare import Entry
+from bench.data.prepare import Entry, Options
 from bench.errors import UserError, unknown
+from bench.fields import choice, number
 
 VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".ts")
 COLUMNS = ("path", "label")
@@ -37,102 +39,142 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Splitting:
+class Splitting(Options):
     """How videos whose split is not said are divided.
 
     Attributes:
-        share: of the videos that validate.
-        by: "class", the same share of each; "group", whole groups.
-        leave_out: of groups, those that validate; others train.
-        seed: of the draw.
+        split_by: "class", the same share of each; "group", whole groups.
+        leave_out: groups that validate; all others train.
     """
 
-    share: float = 0.2
-    by: str = "class"
+    val_share: float = number(0.2, "of the videos that validate", above=0, below=1)
+    split_by: str = choice("class", "what is divided", "class", "group")
     leave_out: tuple[str, ...] = ()
-    seed: int = 0
+    seed: int = number(0, "seed of the draw", at_least=0)
+
+
+def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """This folder and each below it with the names of the folders and files in it, in order; hidden ones left out.
+
+    Links are followed, but not to a folder that they lie in. A caller may shorten the list of folders to those to go
+    into.
+
+    Args:
+        above: device and number of the folders that this one lies in.
+
+    Raises:
+        UserError: for a folder that cannot be read.
+    """
+    try:
+        status = folder.stat()
+        if (here := (status.st_dev, status.st_ino)) in above:
+            return
+        with os.scandir(folder) as found:
+            inside = sorted((each.name, each.is_dir()) for each in found if not each.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}); expected a folder of yours.") from error
+    folders = [name for name, is_folder in inside if is_folder]
+    yield folder, folders, [name for name, is_folder in inside if not is_folder]
+    for name in folders:
+        yield from walk(folder / name, above | {here})
+
+
+def videos_below(folder: Path) -> list[Path]:
+    """The files with a suffix of VIDEOS, in whatever folders they lie."""
+    return [path / name for path, _, files in walk(folder) for name in files if Path(name).suffix.lower() in VIDEOS]
 
 
 def rows_of_folder(folder: Path) -> list[Row]:
     """FOLDER/class/video, or FOLDER/train/class/video and FOLDER/val/class/video.
 
     Raises:
-        UserError: where there is no video in such a place.
+        UserError: where there is no video, or one in another place.
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}; expected one with a folder of videos for each class.")
-    inside = {path.name for path in folder.iterdir() if path.is_dir()}
-    rows: list[Row] = []
-    for split in SPLITS if inside == set(SPLITS) else ("",):
-        rows += [
-            Row(path.relative_to(folder).as_posix(), (path.parent.name,), split=split)
-            for path in sorted((folder / split).glob("*/*"))
-            if path.is_file() and path.suffix.lower() in VIDEOS and not path.name.startswith(".")
-        ]
-    if not rows:
+    videos = [path.relative_to(folder) for path in videos_below(folder)]
+    if not videos:
         raise UserError(
-            f"{folder} has no video in a folder of a class; expected for example {folder}/running/one.mp4, with one of "
-            f"{', '.join(VIDEOS)}."
+            f"{folder} has no video; expected for example {folder}/running/one.mp4, with one of {', '.join(VIDEOS)}."
         )
-    return rows
+    has_splits = {path.parts[0] for path in videos} == set(SPLITS)
+    depth = 3 if has_splits else 2
+    astray = [path for path in videos if len(path.parts) != depth]
+    if astray:
+        raise UserError(
+            f"{folder / astray[0]} is not where a video of a class is ({len(astray)} of {len(videos)} are not); "
+            f"expected all as {folder}/CLASS/VIDEO, or all as {folder}/train/CLASS/VIDEO and {folder}/val/CLASS/VIDEO. "
+            "Any other order can be listed: --table."
+        )
+    return [Row(path.as_posix(), (path.parts[-2],), split=path.parts[0] if has_splits else "") for path in videos]
 
 
 def rows_of_table(path: Path) -> list[Row]:
     """A csv file with columns path and label, and group and split where wanted; several labels with | between.
 
     Raises:
-        UserError: for a file without these columns, or a row without a value.
+        UserError: for a file without these columns, or a row without a value or with one too many.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, values = list(reader.fieldnames or ()), list(reader)
+            reader = csv.reader(file)
+            values = [(reader.line_num, [value.strip() for value in row]) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}); expected a csv file.") from error
-    missing = [name for name in COLUMNS if name not in columns]
-    strange = [name for name in columns if name not in (*COLUMNS, *OPTIONAL)]
-    if missing or strange:
+    columns = values[0][1] if values else []
+    if not set(COLUMNS) <= set(columns) <= {*COLUMNS, *OPTIONAL} or len(set(columns)) < len(columns):
         raise UserError(
-            f"{path} has the columns {', '.join(columns) or 'none'}; expected {', '.join(COLUMNS)}, and if wanted "
-            f"{', '.join(OPTIONAL)}."
+            f"{path} has the columns {', '.join(map(repr, columns)) or 'none'}; expected {', '.join(COLUMNS)}, and if "
+            f"wanted {', '.join(OPTIONAL)}, in its first line and with commas between."
         )
-    rows = []
-    for number, value in enumerate(values, start=2):
-        labels = tuple(label.strip() for label in (value["label"] or "").split("|"))
-        split = (value.get("split") or "").strip()
-        if not value["path"] or not all(labels):
-            raise UserError(f"{path}, line {number}: a path or a label is empty; expected both in every row.")
-        if split not in ("", *SPLITS):
-            raise unknown("split", split, SPLITS, f"{path}, line {number}")
-        rows.append(Row(value["path"].strip(), labels, (value.get("group") or "").strip(), split))
+    rows = [_row(columns, row, f"{path}, line {line}") for line, row in values[1:]]
     if not rows:
         raise UserError(f"{path} has no rows; expected one for each video.")
     return rows
 
 
+def _row(columns: Sequence[str], values: Sequence[str], where: str) -> Row:
+    if len(values) != len(columns):
+        raise UserError(
+            f"{where}: {len(values)} values for the {len(columns)} columns {', '.join(columns)}; expected as many. A "
+            'value with a comma in it stands in "quotes".'
+        )
+    found = dict(zip(columns, values, strict=True))
+    labels = tuple(label.strip() for label in found["label"].split("|"))
+    split = found.get("split", "")
+    if not found["path"] or not all(labels):
+        raise UserError(f"{where}: a path or a label is empty; expected both in every row.")
+    if len(set(labels)) < len(labels):
+        raise UserError(f"{where}: a label stands twice in {found['label']!r}; expected each once.")
+    if split not in ("", *SPLITS):
+        raise unknown("split", split, SPLITS, where)
+    return Row(Path(found["path"]).as_posix(), labels, found.get("group", ""), split)
+
+
 def entries_of(rows: Sequence[Row], folder: Path, splitting: Splitting) -> tuple[list[Entry], list[str]]:
     """Entries in the order of the rows, and the names of the classes in order.
 
-    A video is called by its path without what comes after its last dot, unless two are called alike then.
-
     Raises:
-        UserError: for a path that is listed twice or leaves the folder, or a splitting that cannot be done.
+        UserError: for a path that is listed twice or leaves the folder, a single class, or a splitting that cannot be
+            done.
     """
-    classes = sorted({label for row in rows for label in row.labels})
-    number = {name: index for index, name in enumerate(classes)}
-    paths = [row.path for row in rows]
-    if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise UserError(f"{twice} is listed more than once; expected every video once, its labels with | between.")
-    splits = split_of(rows, splitting)
-    stems = [Path(path).with_suffix("").as_posix() for path in paths]
-    if len(set(stems)) < len(stems):
-        stems = paths
-    entries = []
-    for row, stem, split in zip(rows, stems, splits, strict=True):
+    seen: set[str] = set()
+    for row in rows:
         if Path(row.path).is_absolute() or ".." in Path(row.path).parts:
             raise UserError(f"{row.path} leaves {folder}; expected paths below it.")
-        entries.append(Entry(folder / row.path, stem, tuple(number[label] for label in row.labels), split))
+        if row.path in seen:
+            raise UserError(
+                f"{row.path} is listed more than once; expected every video once, its labels with | between."
+            )
+        seen.add(row.path)
+    classes = sorted({label for row in rows for label in row.labels})
+    if len(classes) == 1:
+        raise UserError(f"All {len(rows)} videos are of the class {classes[0]!r}; expected at least two classes.")
+    index = {name: label for label, name in enumerate(classes)}
+    entries = [
+        Entry(folder / row.path, row.path, tuple(index[label] for label in row.labels), split)
+        for row, split in zip(rows, split_of(rows, splitting), strict=True)
+    ]
     return entries, classes
 
 
@@ -140,23 +182,26 @@ def split_of(rows: Sequence[Row], splitting: Splitting) -> list[str]:
     """ "train" or "val" for each row.
 
     Raises:
-        UserError: for groups that are not there, or a share that leaves a split empty.
+        UserError: for groups that are not there, options without a use, or a division that leaves a split empty.
     """
     said = [row.split for row in rows]
-    if all(said):
-        return said
-    if any(said):
-        missing = sum(not split for split in said)
-        raise UserError(f"{missing} of {len(rows)} videos have no split and others have one; expected all or none.")
-    if splitting.leave_out or splitting.by == "group":
+    silent = said.count("")
+    if 0 < silent < len(rows):
+        raise UserError(f"{silent} of {len(rows)} videos have no split and others have one; expected all or none.")
+    in_groups = bool(splitting.leave_out) or splitting.split_by == "group"
+    if not silent and in_groups:
+        raise UserError("The videos say their splits; expected no --leave-out and no --split-by group.")
+    if not silent:
+        splits = said
+    elif in_groups:
         validating = _groups(rows, splitting)
         splits = ["val" if row.group in validating else "train" for row in rows]
     else:
         splits = _stratified(rows, splitting)
     if set(splits) != set(SPLITS):
         raise UserError(
-            f"All {len(rows)} videos fall into {splits[0]}; expected some in both splits, with a share between 0 and 1 "
-            f"(--val-share is {splitting.share:g}) and enough videos or groups for it."
+            f"All {len(rows)} videos fall into {splits[0]}; expected some in train and some in val: at least two "
+            "videos of a class, two groups where whole groups are drawn, one that is not left out."
         )
     return splits
 
@@ -170,7 +215,7 @@ def _stratified(rows: Sequence[Row], splitting: Splitting) -> list[str]:
     splits = ["train"] * len(rows)
     for name in sorted(of_class):
         members = of_class[name]
-        count = min(max(round(len(members) * splitting.share), 1), len(members) - 1)
+        count = min(max(round(len(members) * splitting.val_share), 1), len(members) - 1)
         for index in rng.permutation(members)[:count].tolist():
             splits[index] = "val"
     return splits
@@ -190,7 +235,7 @@ def _groups(rows: Sequence[Row], splitting: Splitting) -> set[str]:
         return set(splitting.leave_out)
     chosen: set[str] = set()
     for name in np.random.default_rng(splitting.seed).permutation(sorted(sizes)).tolist():
-        if sum(sizes[one] for one in chosen) >= splitting.share * len(rows) or len(chosen) == len(sizes) - 1:
+        if sum(sizes[one] for one in chosen) >= splitting.val_share * len(rows) or len(chosen) == len(sizes) - 1:
             break
         chosen.add(name)
     return chosen

@@ -8,11 +8,13 @@ from typing import Any
 
 from bench.data.annotations import Finder, read_annotations
 from bench.data.catalogue import DIGITS, NAME
-from bench.data.known import KNOWN, swaps
-from bench.data.listing import FLIPS, SPLITS, Layout, parse_list
+from bench.data.known import KNOWN, Known, swaps
+from bench.data.listing import FLIPS, SPLITS, Layout, parse_list, read_list
 from bench.data.own import Splitting, entries_of, rows_of_folder, rows_of_table
 from bench.data.prepare import FRAMES, Entry, Pictures, Plan
 from bench.errors import UserError, unknown
+
+SUFFIXES = (".jpg", ".jpeg")
 
 
 def check_name(name: str) -> None:
@@ -38,11 +40,6 @@ def plan_of_own(
     check_name(name)
     rows = rows_of_folder(folder) if table is None else rows_of_table(table)
     entries, classes = entries_of(rows, folder, splitting)
-    if pictures is None:
-        # Called by their files.
-        entries = [
-            Entry(entry.source, row.path, entry.labels, entry.split) for entry, row in zip(entries, rows, strict=True)
-        ]
     return Plan(
         name=name,
         title=name,
@@ -50,9 +47,9 @@ def plan_of_own(
         classes=classes,
         layout=FRAMES if pictures else Layout("videos", str(folder.resolve())),
         pictures=pictures,
-        metric="map" if any(len(row.labels) > 1 for row in rows) else "top1",
+        metric=_metric(entries, None),
         made={"from": "folder" if table is None else "table"},
-        **_mirror(flip, classes),
+        **_mirror(flip or "free", classes),
     )
 
 
@@ -62,29 +59,32 @@ def plan_of_lists(
     """Folders of frames with TSN's list files, taken over where they are.
 
     Args:
+        folder: that the paths in the lists are below.
         lists: of training and validation.
         classes: text file with the name of a class in each line.
 
     Raises:
-        UserError: for files that cannot be read or lists with wrong lines.
+        UserError: for files that cannot be read, lists with wrong lines, or other classes than a known data set's.
     """
     known = KNOWN.get(name)
     if known is None:
         check_name(name)
-    names = [line.strip() for line in _text(classes).splitlines() if line.strip()]
+    names = _class_names(classes)
+    if known and len(names) != known.classes:
+        raise UserError(f"{classes} has {len(names)} classes; {known.title} has {known.classes}.")
     entries = [
-        Entry(folder / item.path, item.path, item.labels, split)
+        Entry(folder / item.path, item.path, item.labels, split, item.frames)
         for split, path in zip(SPLITS, lists, strict=True)
-        for item in parse_list(_text(path), path, len(names))
+        for item in parse_list(read_list(path), path, len(names))
     ]
     return Plan(
         name=name,
         title=known.title if known else name,
         entries=entries,
         classes=names,
-        layout=_checked(Layout("frames", str(folder.resolve()), template, first)),
+        layout=_frames_of(folder, template, first),
         pictures=None,
-        metric=known.metric if known else "map" if any(len(entry.labels) > 1 for entry in entries) else "top1",
+        metric=_metric(entries, known),
         made={"from": "lists"},
         **_mirror(flip or (known.flip if known else "free"), names),
     )
@@ -97,28 +97,30 @@ def plan_of_known(
 
     Args:
         folder: of the annotation files.
-        flip: rule instead of the data set's own; "" for that.
         media: folder of the videos, or of the folders of frames.
-        pictures: how frames are extracted from videos; None takes media as they are.
-        template: of frames that are there already; None for videos.
+        pictures: how frames are extracted from videos; None leaves videos where they are.
+        template: of frames that are there already, which stay where they are; None for what is published.
+        flip: rule instead of the data set's own; "" for that.
 
     Raises:
         UserError: for an unknown name, or annotation files that are missing or of another form.
     """
     if name not in KNOWN:
-        raise unknown("data set", name, KNOWN, "the catalogue")
+        raise unknown("data set", name, KNOWN, "those with official annotations")
     known = KNOWN[name]
     found = read_annotations(known, folder)
-    layout = FRAMES if pictures else Layout("videos", str(media.resolve()))
-    if template is not None:
-        layout, pictures = _checked(Layout("frames", str(media.resolve()), template, first)), None
-    finder = Finder(media, folders=template is not None)
+    template = template or known.template
+    if template:
+        layout, pictures = _frames_of(media, template, first), None
+    else:
+        layout = FRAMES if pictures else Layout("videos", str(media.resolve()))
+    finder = Finder(media, found.videos, folders=bool(template))
     entries = []
-    for each in found.videos:
-        source = finder.find(each.files)
+    for video in found.videos:
+        source = finder.find(video)
         # Media that stay where they are are called by their places.
-        path = each.name if pictures else source.relative_to(media).as_posix()
-        entries.append(Entry(source, path, each.labels, each.split))
+        path = video.name if pictures else source.relative_to(media).as_posix()
+        entries.append(Entry(source, path, video.labels, video.split))
     return Plan(
         name=name,
         title=known.title,
@@ -132,9 +134,15 @@ def plan_of_known(
     )
 
 
+def _metric(entries: Sequence[Entry], known: Known | None) -> str:
+    """mAP where a video has several labels, unless the data set says."""
+    if known:
+        return known.metric
+    return "map" if any(len(entry.labels) > 1 for entry in entries) else "top1"
+
+
 def _mirror(flip: str, classes: Sequence[str]) -> dict[str, Any]:
     """The flip rule of a plan; of "swap" the pairs that change places, by the words of their names."""
-    flip = flip or "free"
     if flip not in FLIPS:
         raise unknown("flip rule", flip, FLIPS, "--flip")
     pairs = swaps(tuple(classes)) if flip == "swap" else ()
@@ -143,21 +151,29 @@ def _mirror(flip: str, classes: Sequence[str]) -> dict[str, Any]:
     return {"flip": flip, "swaps": pairs}
 
 
-def _checked(layout: Layout) -> Layout:
-    """UserError for a template that names no file."""
+def _frames_of(folder: Path, template: str, first: int) -> Layout:
+    """The layout of folders of frames that stay where they are.
+
+    Raises:
+        UserError: for a template that names no JPEG file by its number.
+    """
+    layout = Layout("frames", str(folder.resolve()), template, first)
     try:
-        if layout.frame(0) == layout.frame(1):
-            raise ValueError("it has no number")
-    except (ValueError, IndexError, KeyError) as error:
+        fine = layout.numbers([layout.frame(0), layout.frame(1)]) == {0, 1} and template.lower().endswith(SUFFIXES)
+    except (ValueError, IndexError, KeyError):
+        fine = False
+    if not fine:
         raise UserError(
-            f"--template is {layout.template!r} ({error}); expected a name with a place for the number, for example "
-            "{:05d}.jpg."
-        ) from error
+            f"--template is {template!r} and --first {first}; expected the name of a JPEG file with a place for its "
+            "number, for example {:05d}.jpg, and a number from 0."
+        )
     return layout
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected a text file.") from error
+def _class_names(path: Path) -> list[str]:
+    """A line a class, in the order of the labels."""
+    names = [line.strip() for line in read_list(path).rstrip().splitlines()]
+    for number, name in enumerate(names, start=1):
+        if not name or name in names[: number - 1]:
+            raise UserError(f"{path}, line {number} is {name!r}; expected a class in each line, every one once.")
+    return names

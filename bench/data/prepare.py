@@ -1,29 +1,29 @@
 """From videos and labels to a prepared data set: frames extracted in parallel, resumable, each item whole or absent.
 
 What is done of a preparation is a line in ROOT/prepared.jsonl, written after the item is in its place; the same
-command goes on from there. Lists and description are written last, so a data set that is described is complete.
-Imports no torch.
+command goes on from there. Its first line is what was asked for. Lists and description are written last, so a data set
+that is described is complete. Imports no torch.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import multiprocessing
+import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.listing import SPLITS, Item, Layout, Prepared, write_prepared
+from bench.data.listing import DESCRIPTION, SPLITS, Item, Layout, Prepared, check_path, list_file, write_prepared
+from bench.data.pool import Died, each
 from bench.errors import BadClip, UserError
+from bench.fields import Checked, number
 from bench.files import append_line, locked, make_folder, read_lines, write_text
 
 DONE = "prepared.jsonl"
+PARTIAL = "frames.partial"
 FRAMES = Layout("frames", "frames", "{:05d}.jpg", first=1)
 Report = Callable[[int, int], None]
 
@@ -37,27 +37,36 @@ class Entry:
         path: what it is called below the folder of the media.
         labels: indices of its classes.
         split: "train" or "val".
+        frames: that are used of its folder; 0 for all there are.
     """
 
     source: Path
     path: str
     labels: tuple[int, ...]
     split: str
+    frames: int = 0
+
+
+def option(name: str) -> str:
+    """How the command line calls a field."""
+    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """How frames are extracted.
+class Options(Checked):
+    """Fields that are options of `afbench data prepare`, and called so in errors."""
 
-    Attributes:
-        short_side: pixels of the shorter side; frames that are smaller stay as they are.
-        quality: of the JPEG files, 1 to 100.
-        rate: frames a second at most, 0 for all there are.
-    """
+    def _label(self, name: str) -> str:
+        return option(name)
 
-    short_side: int = 256
-    quality: int = 95
-    rate: float = 0.0
+
+@dataclass(frozen=True)
+class Pictures(Options):
+    """How frames are extracted; those with a smaller short side stay as they are."""
+
+    short_side: int = number(256, "pixels of the shorter side", at_least=8)
+    quality: int = number(95, "of the JPEG files", at_least=1, at_most=100)
+    rate: float = number(0.0, "frames a second, 0 for all there are", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -98,37 +107,72 @@ def prepare(plan: Plan, root: Path, *, workers: int, on_bad: str, report: Report
     """Make or go on making a data set.
 
     Raises:
-        UserError: for a root in use by another preparation or made otherwise before, an entry that cannot be used under
-            "stop", a full disk, or splits in which nothing is left.
+        UserError: for a plan that cannot be carried out, a root in use by another preparation, made otherwise before or
+            with other things in it, an entry that cannot be used under "stop", a full disk, or splits in which nothing
+            is left.
     """
+    _check(plan)
     make_folder(root)
     busy = f"Another process is preparing {root}. Expected one at a time; wait for it, or prepare into another folder."
     with locked(root, otherwise=busy):
-        done = _done(plan, root)
+        done = _begun(plan, root)
         _clear(root)
         todo = [entry for entry in plan.entries if entry.path not in done]
         bad: dict[str, str] = {}
         report(len(plan.entries) - len(todo), len(plan.entries))
-        for number, (entry, frames, problem) in enumerate(_each(plan, root, todo, workers), start=1):
-            if problem and on_bad == "stop":
-                raise UserError(
-                    f"{entry.split} video {entry.path!r} cannot be used: {problem}. Mend or remove it and run the same "
-                    "command again, which goes on from here; or leave such videos out: --on-bad skip."
-                )
-            if problem:
-                bad[entry.path] = problem
-            else:
-                done[entry.path] = frames
-                append_line(root / DONE, json.dumps({"path": entry.path, "frames": frames}))
-            report(len(plan.entries) - len(todo) + number, len(plan.entries))
+        with each(partial(make, plan.layout, plan.pictures, root), todo, workers) as results:
+            for count, (entry, made) in enumerate(results, start=len(plan.entries) - len(todo) + 1):
+                if isinstance(made, int):
+                    done[entry.path] = made
+                    append_line(root / DONE, json.dumps({"path": entry.path, "frames": made}))
+                else:
+                    bad[entry.path] = _problem(entry, made, on_bad)
+                report(count, len(plan.entries))
         _clear(root)
         return Outcome(_described(plan, root, done, bad), bad)
+
+
+def _problem(entry: Entry, made: str | Died, on_bad: str) -> str:
+    """What is wrong with an entry, which is an error under "stop"."""
+    problem = f"{entry.source} kills the process that reads it" if isinstance(made, Died) else made
+    if on_bad == "stop":
+        raise UserError(
+            f"The {entry.split} video {entry.path!r} cannot be used: {problem}. Mend or remove it and run the same "
+            "command again, which goes on from here; or leave such videos out: --on-bad skip."
+        )
+    return problem
+
+
+def _check(plan: Plan) -> None:
+    """UserError for what would be found only when all is extracted, or would lose what is."""
+    for split in SPLITS:
+        if not any(entry.split == split for entry in plan.entries):
+            raise UserError(f"{plan.name} has no {split} video; expected at least one in train and one in val.")
+    paths = [entry.path for entry in plan.entries]
+    for path in paths:
+        check_path(path)
+    if plan.pictures is None:
+        return
+    # Each is a folder that is removed and made anew, so none may be another, hold another, or lie elsewhere.
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            raise UserError(f"Two videos of {plan.name} are called {path!r}; expected a path of its own for each.")
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise UserError(f"The video {path!r} of {plan.name} leaves its folder; expected paths below it.")
+        seen.add(path)
+    for path in paths:
+        above = [str(folder) for folder in Path(path).parents if str(folder) in seen]
+        if above:
+            raise UserError(
+                f"The frames of {path!r} would lie among those of {above[0]!r}; expected a folder for each."
+            )
 
 
 def _described(plan: Plan, root: Path, done: dict[str, int], bad: dict[str, str]) -> Prepared:
     lists = {
         split: [
-            Item(entry.path, done[entry.path], entry.labels)
+            Item(entry.path, entry.frames or done[entry.path], entry.labels)
             for entry in plan.entries
             if entry.split == split and entry.path in done
         ]
@@ -155,32 +199,53 @@ def _described(plan: Plan, root: Path, done: dict[str, int], bad: dict[str, str]
     )
 
 
-def _done(plan: Plan, root: Path) -> dict[str, int]:
-    """Frames of each item that an earlier run finished.
+def _begun(plan: Plan, root: Path) -> dict[str, int]:
+    """Frames of each item that an earlier run finished; what it was asked for is written where there was none.
 
     Raises:
-        UserError: where that run was asked for something else.
+        UserError: where that run was asked for something else, or the folder holds what no preparation made.
     """
     path = root / DONE
-    wanted = {"name": plan.name, "layout": asdict(plan.layout), "pictures": plan.pictures and asdict(plan.pictures)}
+    wanted = {"name": plan.name, **asdict(plan.layout), **(asdict(plan.pictures) if plan.pictures else {})}
     lines = [_parsed(line) for line in read_lines(path)]
     if not lines:
-        write_text(path, json.dumps(wanted) + "\n")
-        return {}
-    if lines[0] != wanted:
+        _check_empty(plan, root)
+    elif lines[0] != wanted:
+        differ = sorted(name for name in {*lines[0], *wanted} if lines[0].get(name) != wanted.get(name))
         raise UserError(
-            f"{root} holds a preparation made with {json.dumps(lines[0])}, but this one wants {json.dumps(wanted)}. "
+            f"{root} holds a preparation with {_words(lines[0], differ)}, but this one wants {_words(wanted, differ)}. "
             "Expected the same options to go on with it, or another folder: --out."
         )
-    found = {line["path"]: line["frames"] for line in lines[1:] if line}  # a kill may cut the last line short
-    here = {entry.path for entry in plan.entries}
-    kept = plan.pictures is None
+    found = {line["path"]: line["frames"] for line in lines[1:] if line.keys() == {"path", "frames"}}
+    # A kill may have cut the last line short, and the next one would be added to it.
+    records = [wanted, *({"path": name, "frames": frames} for name, frames in found.items())]
+    write_text(path, "".join(json.dumps(record) + "\n" for record in records))
     return {
-        name: frames for name, frames in found.items() if name in here and (kept or (root / "frames" / name).is_dir())
+        entry.path: found[entry.path]
+        for entry in plan.entries
+        if entry.path in found
+        and entry.frames in (0, found[entry.path])
+        and (plan.pictures is None or (root / FRAMES.media / entry.path).is_dir())
     }
 
 
+def _check_empty(plan: Plan, root: Path) -> None:
+    """UserError where a preparation would write over what is not its own."""
+    names = [DESCRIPTION, *(list_file(root, split).name for split in SPLITS)]
+    for name in [*names, FRAMES.media] if plan.pictures else names:
+        if (root / name).exists():
+            raise UserError(
+                f"{root} holds {name}, which no preparation that can be gone on with left there. Expected a folder "
+                "without it: move it away, or choose another folder with --out."
+            )
+
+
+def _words(values: dict[str, Any], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {values.get(name)!r}" for name in names)
+
+
 def _parsed(line: str) -> dict[str, Any]:
+    """A line of DONE; nothing where it is cut short."""
     try:
         values = json.loads(line)
     except ValueError:
@@ -189,131 +254,103 @@ def _parsed(line: str) -> dict[str, Any]:
 
 
 def _clear(root: Path) -> None:
-    """Remove what killed workers left half made."""
-    shutil.rmtree(root / "frames.partial", ignore_errors=True)
+    """Remove what killed processes left half made; what cannot be removed is in nobody's way."""
+    shutil.rmtree(root / PARTIAL, ignore_errors=True)
 
 
-# --- Workers ----------------------------------------------------------------------------------------------------------
-
-Made = tuple[Entry, int, str]
-"""An entry, its number of frames, and what is wrong with it where something is."""
+# --- In another process -----------------------------------------------------------------------------------------------
 
 
-def _each(plan: Plan, root: Path, entries: Sequence[Entry], workers: int) -> Iterator[Made]:
-    """Prepare entries in parallel, as they get ready; one that kills its worker is found and named.
-
-    Raises:
-        UserError: when something cannot be written.
-    """
-    lost = yield from _in_pool(plan, root, entries, workers)
-    for entry in lost:
-        if (yield from _in_pool(plan, root, [entry], 1)):
-            yield entry, 0, f"{entry.source} kills the process that reads it"
-
-
-def _in_pool(plan: Plan, root: Path, entries: Sequence[Entry], workers: int) -> Generator[Made, None, list[Entry]]:
-    """Returns the entries that were not finished when a worker died."""
-    # Not forked: a fork of a process with threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        rest = deque(entries)
-        running: dict[Future[tuple[int, str]], Entry] = {}
-        try:
-            while rest or running:
-                # A few ahead: a hundred thousand futures would cost memory and make an end slow.
-                while rest and len(running) < 4 * workers:
-                    running[pool.submit(make, plan.layout, plan.pictures, root, rest[0])] = rest[0]
-                    rest.popleft()
-                ready, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    frames, problem = future.result()
-                    yield running.pop(future), frames, problem
-        except BrokenProcessPool:
-            return [*running.values(), *rest]
-        else:
-            return []
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) -> tuple[int, str]:
+def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) -> int | str:
     """Prepare one entry.
 
     Returns:
-        Its number of frames, and what is wrong with it: nothing where it is fine.
+        Its number of frames, or what is wrong with it.
 
     Raises:
         UserError: when something cannot be written.
     """
     try:
         if pictures is not None:
-            return extract(entry.source, root, entry.path, pictures), ""
+            return extract(entry.source, root, entry.path, pictures)
         if layout.kind == "frames":
-            return counted(entry.source, layout), ""
+            return counted(entry.source, layout, entry.frames)
         from bench.data.video import count_frames
 
-        return count_frames(entry.source), ""
+        return count_frames(entry.source)
     except BadClip as error:
-        return 0, f"{error.file} {error.reason}"
+        return f"{error.file} {error.reason}"
 
 
 def extract(video: Path, root: Path, name: str, pictures: Pictures) -> int:
     """Write all frames of a video into ROOT/frames/NAME, which appears when it is complete.
 
     Raises:
-        BadClip: for a video that cannot be decoded to its end.
+        BadClip: for a video that cannot be decoded as far as it goes, or whose frames change their size.
         UserError: when something cannot be written.
     """
     import simplejpeg
 
     from bench.data.video import all_frames
 
-    target, partial = root / "frames" / name, root / "frames.partial" / name
-    count = 0
+    # A process extracts one video at a time.
+    target, part = root / FRAMES.media / name, root / PARTIAL / str(os.getpid())
+    count, sizes = 0, set()
 
     def small(height: int, width: int) -> tuple[int, int]:
-        scale = min(pictures.short_side / min(height, width), 1.0)
+        scale = pictures.short_side / min(height, width)  # above 1 the frame stays as it is
         return round(height * scale), round(width * scale)
 
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         for frame in all_frames(video, small, pictures.rate):
+            sizes.add(frame.shape)
+            if len(sizes) > 1:
+                raise BadClip(str(video), f"changes the size of its frames at number {count + 1}")
             data = simplejpeg.encode_jpeg(frame, pictures.quality, "RGB", "420")
-            (partial / FRAMES.frame(count)).write_bytes(data)
+            (part / FRAMES.frame(count)).write_bytes(data)
             count += 1
         if not count:
             raise BadClip(str(video), "holds no frames")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        part.rename(target)
     except OSError as error:
-        full = " The disk is full." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise UserError(
-            f"{target} cannot be written ({error.strerror or error}).{full} What is done was kept; with room for the "
-            "rest, the same command goes on from here."
+            f"{target} cannot be written ({error.strerror or error}). What is done was kept; with that mended, as room "
+            "made on a full disk, the same command goes on from here."
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
     return count
 
 
-def counted(folder: Path, layout: Layout) -> int:
+def counted(folder: Path, layout: Layout, wanted: int = 0) -> int:
     """Number of frames in a folder.
 
+    Args:
+        wanted: as many as must be there, and are taken; 0 for all.
+
     Raises:
-        BadClip: where there is none, or one is missing among them.
+        BadClip: where there is none, one is missing among them, or one comes before the first.
     """
-    if not folder.is_dir():
-        raise BadClip(str(folder), "is no folder of frames")
-    names = {path.name for path in folder.iterdir()}
-    count = 0
-    while layout.frame(count) in names:
-        count += 1
-    suffix = Path(layout.template).suffix
-    others = sum(name.endswith(suffix) for name in names) - count
-    if not count:
-        raise BadClip(str(folder), f"has no {layout.frame(0)}")
-    if others:
-        raise BadClip(str(folder), f"has {others} pictures after {layout.frame(count)}, which is missing")
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadClip(str(folder), "is no folder of frames") from error
+    except OSError as error:
+        raise BadClip(str(folder), f"cannot be read ({error.strerror})") from error
+    numbers = layout.numbers(names)
+    if not numbers:
+        others = f"{len(names)} other files, as {names[0]}" if names else "nothing"
+        raise BadClip(str(folder), f"has no {layout.frame(0)}, but {others}")
+    count = wanted or max(numbers) + 1
+    missing = sorted(set(range(count)) - numbers)
+    if missing:
+        raise BadClip(str(folder), f"lacks {len(missing)} of {count} frames, the first {layout.frame(missing[0])}")
+    if min(numbers) < 0:
+        raise BadClip(
+            str(folder), f"has {layout.frame(min(numbers))} before the first frame {layout.frame(0)} (--first)"
+        )
     return count

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.data.listing import DESCRIPTION
 from bench.errors import UserError, unknown
-from bench.files import make_folder, write_text
+from bench.files import locked, make_folder, write_text
 
 VARIABLE = "AFNET_BENCH_DATA"
 
@@ -29,6 +29,17 @@ def config_file() -> Path:
     return (Path(own) if own else above / "afnet-bench") / "data.toml"
 
 
+def data_folder() -> Path | None:
+    """$AFNET_BENCH_DATA, where it is set."""
+    value = os.environ.get(VARIABLE)
+    return Path(value) if value else None
+
+
+def places() -> str:
+    """Where data sets are looked for, in words."""
+    return f"${VARIABLE} ({data_folder() or 'not set'}) and {config_file()}"
+
+
 def known_roots() -> dict[str, tuple[Path, str]]:
     """Folder of each data set, and what says so; $AFNET_BENCH_DATA before data.toml.
 
@@ -36,9 +47,9 @@ def known_roots() -> dict[str, tuple[Path, str]]:
         UserError: for a data.toml that cannot be read.
     """
     roots = {name: (Path(folder).expanduser(), str(config_file())) for name, folder in _configured().items()}
-    above = os.environ.get(VARIABLE)
-    if above and Path(above).is_dir():
-        found = (path.parent for path in sorted(Path(above).glob(f"*/{DESCRIPTION}")))
+    above = data_folder()
+    if above is not None:
+        found = (path.parent for path in sorted(above.glob(f"*/{DESCRIPTION}")))
         roots |= {folder.name: (folder, f"${VARIABLE}") for folder in found}
     return roots
 
@@ -56,29 +67,68 @@ def find_root(name: str, known: Iterable[str] = ()) -> Path:
     if name in roots:
         return roots[name][0]
     if name not in known:
-        raise unknown("data set", name, {*known, *roots}, f"${VARIABLE} and {config_file()}")
+        raise unknown("data set", name, {*known, *roots}, places())
     there = f"there are {', '.join(sorted(roots))}" if roots else "there is none"
     raise UserError(
-        f"The data set {name!r} is not prepared on this machine: of ${VARIABLE} and {config_file()}, {there}. "
-        f'`afbench data prepare {name} --help` says how it is; a line {name} = "/its/folder" in that file, where it is.'
+        f"The data set {name!r} is not prepared on this machine: of {places()}, {there}. `afbench data prepare {name} "
+        f'--help` says how it is; a line {name} = "/its/folder" in that file, where it is.'
     )
 
 
+def check_root(name: str, folder: Path) -> None:
+    """Whether a data set of this name would be found in this folder, once it is remembered.
+
+    Raises:
+        UserError: where another one comes before it, or data.toml cannot be read.
+    """
+    place, by = known_roots().get(name, (folder, ""))
+    if by == f"${VARIABLE}" and place.resolve() != folder.resolve():
+        raise UserError(
+            f"{place} holds a data set {name}, which {by} puts before one in {folder}. Expected another name, that "
+            "folder for --out, or none there."
+        )
+
+
 def remember_root(name: str, folder: Path) -> None:
-    """Write a line into data.toml, unless a data set of this name is found in this folder already."""
+    """Write a line into data.toml, unless a data set of this name is found in this folder already.
+
+    Other lines stay as they are.
+
+    Raises:
+        UserError: where that file cannot be written.
+    """
     if name in (roots := known_roots()) and roots[name][0].resolve() == folder.resolve():
         return
-    configured = {**_configured(), name: str(folder.resolve())}
-    make_folder(config_file().parent)
-    # A JSON string is a TOML string.
-    lines = [f"{json.dumps(name)} = {json.dumps(path, ensure_ascii=False)}\n" for name, path in configured.items()]
-    write_text(config_file(), "".join(lines))
+    # A JSON string is a TOML string, but for DEL.
+    value = json.dumps(str(folder.resolve()), ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        make_folder(config_file().parent)
+        with locked(config_file().parent):
+            lines = config_file().read_text(encoding="utf-8").splitlines() if config_file().exists() else []
+            kept = [line for line in lines if not _sets(line, name)]
+            text = "\n".join([*kept, f"{json.dumps(name)} = {value}"]) + "\n"
+            tomllib.loads(text)
+            write_text(config_file(), text)
+    except (UserError, UnicodeEncodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(
+            f"{folder} is whole, but that it holds {name} cannot be noted in {config_file()}: {error} Set "
+            f"$AFNET_BENCH_CONFIG to another folder and run the same command again, or ${VARIABLE} to the folder above "
+            f"one of the name {name}."
+        ) from error
+
+
+def _sets(line: str, name: str) -> bool:
+    """Whether a line of data.toml says where a data set is."""
+    try:
+        return name in tomllib.loads(line)
+    except tomllib.TOMLDecodeError:  # a part of a value of several lines
+        return False
 
 
 def _configured() -> dict[str, str]:
     path = config_file()
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -86,6 +136,6 @@ def _configured() -> dict[str, str]:
             f'{path} cannot be read ({error}); expected lines such as my-videos = "/its/folder".'
         ) from error
     for name, folder in values.items():
-        if not isinstance(folder, str):
-            raise UserError(f"{path} has {name} = {folder!r}; expected a folder in quotes.")
+        if not isinstance(folder, str) or not Path(folder).expanduser().is_absolute():
+            raise UserError(f"{path} has {name} = {folder!r}; expected a whole path in quotes, beginning with /.")
     return values

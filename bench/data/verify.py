@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from bench.data.frames import read_picture
-from bench.data.listing import Item, Prepared, list_file, parse_line
+from bench.data.listing import (
+    SPLITS,
+    Item,
+    Layout,
+    Prepared,
+    check_labels,
+    digest,
+    lines_of,
+    list_file,
+    parse_line,
+    read_list,
+)
+from bench.data.pool import Died, each
 from bench.errors import BadClip, UserError
 from bench.files import replacing
 
@@ -23,10 +32,11 @@ BAD = "bad.csv"
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one item.
+    """What is wrong with one item, or with a list.
 
     Attributes:
-        kind: "missing", "short", "long", "damaged", "label" or "twice".
+        path: of the item, or the name of the list.
+        kind: "missing", "short", "long", "damaged", "label", "twice", or of a list "list".
         text: what was found.
     """
 
@@ -37,7 +47,7 @@ class Problem:
 
 
 def verify(prepared: Prepared, *, workers: int, quick: bool, report: Report) -> list[Problem]:
-    """Look at every item.
+    """Look at every item; what is wrong, in the order of the lists.
 
     Args:
         quick: whether files are found there, without decoding them.
@@ -45,16 +55,24 @@ def verify(prepared: Prepared, *, workers: int, quick: bool, report: Report) -> 
     Raises:
         UserError: for a list that cannot be read.
     """
-    items, problems = _listed(prepared)
-    looked: Iterator[tuple[str, str] | None]
-    # Not forked: a fork of a process with threads may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        arguments = ([prepared] * len(items), [item for _, item in items], [quick] * len(items))
-        looked = pool.map(look, *arguments, chunksize=8)
-        for number, ((split, item), found) in enumerate(zip(items, looked, strict=True), start=1):
-            if found is not None:
-                problems.append(Problem(split, item.path, *found))
-            report(number, len(items))
+    items, problems = [], []
+    for split in SPLITS:
+        listed, wrong = _listed(prepared, split)
+        items += [(split, item) for item in listed]
+        problems += wrong
+    problems += _misplaced(prepared, items)
+    todo = list(dict.fromkeys(item for _, item in items))
+    found: dict[Item, tuple[str, str] | Died | None] = {}
+    with each(partial(look, prepared.media, prepared.layout, quick), todo, workers) as results:
+        for number, (item, what) in enumerate(results, start=1):
+            found[item] = what
+            report(number, len(todo))
+    for split, item in items:
+        what = found[item]
+        if isinstance(what, Died):
+            what = ("damaged", f"{prepared.media / item.path} kills the process that reads it")
+        if what is not None:
+            problems.append(Problem(split, item.path, *what))
     return problems
 
 
@@ -70,57 +88,74 @@ def write_problems(prepared: Prepared, problems: list[Problem]) -> Path:
     return path
 
 
-def _listed(prepared: Prepared) -> tuple[list[tuple[str, Item]], list[Problem]]:
-    """Every item of every list, and what is wrong with the lists themselves."""
-    items: list[tuple[str, Item]] = []
-    problems: list[Problem] = []
-    seen: dict[str, str] = {}
-    for split in prepared.digests:
-        path = list_file(prepared.root, split)
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
-            try:
-                item = parse_line(line, f"{path}, line {number}", len(prepared.classes))
-            except UserError as error:
-                problems.append(Problem(split, line, "label", str(error)))
-                continue
-            if item.path in seen:
-                problems.append(Problem(split, item.path, "twice", f"is in {seen[item.path]} too"))
-            folder, own = Path(item.path).parent.name, prepared.classes[item.labels[0]]
-            if folder in prepared.classes and folder not in (prepared.classes[label] for label in item.labels):
-                problems.append(Problem(split, item.path, "label", f"lies in {folder!r} but is labelled {own!r}"))
-            seen[item.path] = split
-            items.append((split, item))
+def _listed(prepared: Prepared, split: str) -> tuple[list[Item], list[Problem]]:
+    """The items of a list that can be read, and what is wrong with the list itself."""
+    path = list_file(prepared.root, split)
+    text = read_list(path)
+    items, problems = [], []
+    if digest(text) != prepared.digests[split]:
+        problems.append(Problem(split, path.name, "list", prepared.changed(path)))
+    for where, line in lines_of(text, path):
+        try:
+            items.append(parse_line(line, where))
+        except UserError as error:
+            problems.append(Problem(split, path.name, "list", str(error)))
     return items, problems
 
 
-def look(prepared: Prepared, item: Item, quick: bool) -> tuple[str, str] | None:
-    """Kind and text of what is wrong with an item; None where nothing is."""
-    path = prepared.media / item.path
-    if not path.exists():
-        return "missing", f"there is no {path}"
-    try:
-        if prepared.layout.kind == "frames":
-            return _look_at_frames(prepared, path, item, quick)
-        from bench.data.video import all_frames, count_frames
+def _misplaced(prepared: Prepared, items: list[tuple[str, Item]]) -> Iterator[Problem]:
+    """Labels that are no class or not that of the folder, and items that are listed more than once."""
+    seen: dict[str, str] = {}
+    classes = prepared.classes
+    for split, item in items:
+        if item.path in seen:
+            yield Problem(split, item.path, "twice", f"is listed in {seen[item.path]} already")
+        seen[item.path] = split
+        try:
+            check_labels(item, f"{item.path} in {split}", len(classes))
+        except UserError as error:
+            yield Problem(split, item.path, "label", str(error))
+            continue
+        folder, own = Path(item.path).parent.name, [classes[label] for label in item.labels]
+        if folder in classes and folder not in own:
+            yield Problem(split, item.path, "label", f"lies in {folder!r} but is labelled {', '.join(map(repr, own))}")
 
-        count = count_frames(path) if quick else sum(1 for _ in all_frames(path))
+
+def look(media: Path, layout: Layout, quick: bool, item: Item) -> tuple[str, str] | None:
+    """Kind and text of what is wrong with an item; None where nothing is. In another process."""
+    path = media / item.path
+    try:
+        path.stat()
+        if layout.kind == "frames":
+            return _look_at_frames(path, layout, quick, item)
+        return _look_at_video(path, quick, item)
+    except FileNotFoundError:
+        return "missing", f"there is no {path}"
+    except OSError as error:
+        return "damaged", f"{path} cannot be read ({error.strerror})"
     except BadClip as error:
         return "damaged", f"{error.file} {error.reason}"
+
+
+def _look_at_video(path: Path, quick: bool, item: Item) -> tuple[str, str] | None:
+    from bench.data.video import all_frames, count_frames
+
+    count = count_frames(path) if quick else sum(1 for _ in all_frames(path))
     if count != item.frames:
         return ("short" if count < item.frames else "long"), f"{path} has {count} frames, the list says {item.frames}"
     return None
 
 
-def _look_at_frames(prepared: Prepared, path: Path, item: Item, quick: bool) -> tuple[str, str] | None:
-    names = {inside.name for inside in path.iterdir()}
-    absent = [name for name in map(prepared.layout.frame, range(item.frames)) if name not in names]
+def _look_at_frames(path: Path, layout: Layout, quick: bool, item: Item) -> tuple[str, str] | None:
+    numbers = layout.numbers(inside.name for inside in path.iterdir())
+    absent = sorted(set(range(item.frames)) - numbers)
     if absent:
-        return "short", f"{path} lacks {len(absent)} of {item.frames} frames, the first {absent[0]}"
-    if prepared.layout.frame(item.frames) in names:
-        return "long", f"{path} has more than the {item.frames} frames of the list"
-    sizes: set[tuple[int, ...]] = set()
-    for time in np.arange(0 if quick else item.frames).tolist():
-        sizes.add(read_picture(path / prepared.layout.frame(time)).shape)
+        return "short", f"{path} lacks {len(absent)} of {item.frames} frames, the first {layout.frame(absent[0])}"
+    if max(numbers) >= item.frames:
+        return "long", f"{path} has {layout.frame(max(numbers))}, the list says {item.frames} frames"
+    if quick:
+        return None
+    sizes = {read_picture(path / layout.frame(number)).shape for number in range(item.frames)}
     if len(sizes) > 1:
         return "damaged", f"{path} has frames of {len(sizes)} sizes"
     return None

@@ -1,0 +1,198 @@
+"""`afbench data` as a user meets it: what it prints, exit statuses, one paragraph for a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import afbench
+from bench.data.listing import read_prepared
+from tests.videos import KINDS, numbered, write_video
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of this test to work in, with nothing known of data sets elsewhere."""
+    monkeypatch.setenv("AFNET_BENCH_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("AFNET_BENCH_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Two videos of each of two classes."""
+    for name in ("run/1", "run/2", "walk/1", "walk/2"):
+        write_video(tmp_path / "videos" / f"{name}.mp4", numbered(6, KINDS["h264"]))
+    return tmp_path / "videos"
+
+
+def data(*arguments: str) -> int:
+    """Exit status of a command."""
+    try:
+        afbench.main(["data", *arguments])
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        return end.code
+    return 0
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The paragraph that a mistake is answered with."""
+    assert data(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("afbench: ") and said.err.count("\n") == 1
+    return said.err
+
+
+def prepare_own(*more: str) -> int:
+    return data("prepare", "mine", "--from-folder", "videos", "--val-share", "0.5", "--workers", "1", *more)
+
+
+def test_what_is_known_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "classes", "train", "val", "metric", "where"]
+    assert any(line.split() == ["activitynet", "200", "10024", "4926", "map", "not", "here"] for line in lines)
+    assert any(line.startswith("digits-in-motion ") and "nothing to prepare" in line for line in lines)
+
+
+def test_from_videos_to_a_verified_data_set(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepare_own("--short-side", "32") == 0
+    said = capsys.readouterr()
+    assert "mine: 2 classes, 2 training and 2 validation videos in data/mine" in said.out
+    assert "--set data.dataset=mine" in said.out and "preparing mine: 4 of 4" in said.err
+    assert read_prepared(tmp_path / "data" / "mine").made["short_side"] == 32
+
+    assert data("list") == 0
+    assert f"{tmp_path}/data/mine (by {tmp_path}/config/data.toml)" in capsys.readouterr().out
+
+    assert data("verify", "mine", "--workers", "1") == 0
+    said = capsys.readouterr()
+    assert said.out == "" and "4 videos, 0 problems, listed in" in said.err
+
+
+def test_findings_are_printed_and_counted_by_the_exit_status(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare_own("--keep-videos") == 0
+    (videos / "run" / "1.mp4").unlink()
+    capsys.readouterr()
+    assert data("verify", "mine", "--quick", "--workers", "1") == 1
+    said = capsys.readouterr()
+    assert f": run/1.mp4: missing: there is no {videos}/run/1.mp4\n" in said.out
+    assert f"1 problems, listed in {tmp_path}/data/mine/bad.csv" in said.err
+    assert len((tmp_path / "data" / "mine" / "bad.csv").read_text().splitlines()) == 2
+
+
+def test_the_variable_says_where_data_sets_go(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AFNET_BENCH_DATA", str(tmp_path / "above"))
+    assert prepare_own("--keep-videos") == 0
+    assert read_prepared(tmp_path / "above" / "mine").name == "mine"
+    assert not (tmp_path / "config").exists()
+    capsys.readouterr()
+    said = mistake(capsys, "prepare", "mine", "--from-folder", "videos", "--out", "elsewhere")
+    assert "which $AFNET_BENCH_DATA puts before one in elsewhere" in said and not (tmp_path / "elsewhere").exists()
+
+
+def test_a_broken_video_stops_or_is_left_out_and_named(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (videos / "run" / "3.mp4").write_bytes(b"")
+    assert prepare_own() == 2
+    said = capsys.readouterr().err
+    assert "video 'run/3.mp4' cannot be used: videos/run/3.mp4 cannot be decoded" in said and "Traceback" not in said
+    assert prepare_own("--on-bad", "skip") == 0
+    assert "left out: run/3.mp4: videos/run/3.mp4 cannot be decoded" in capsys.readouterr().err
+
+
+def test_a_damaged_description_is_listed_as_such(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_own("--keep-videos")
+    (tmp_path / "data" / "mine" / "dataset.json").write_text("[/]")
+    capsys.readouterr()
+    assert data("list") == 0
+    assert "dataset.json is not a description of a data set" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prepare", "mine"], ["mine is to be made of nothing", "--from-folder DIR", "--lists TRAIN VAL"]),
+        (["prepare", "mine", "--from-folder", "nowhere"], ["There is no folder nowhere"]),
+        (["prepare", "Mine", "--from-folder", "videos"], ["cannot be called 'Mine'"]),
+        (["prepare", "jester", "--from-folder", "videos"], ["cannot be called 'jester'"]),
+        (
+            ["prepare", "jester", "--from-folder", "videos", "--annotations", "a", "--media", "b"],
+            ["made of --from-folder and --annotations; expected one of"],
+        ),
+        (["prepare", "jester", "--annotations", "nowhere"], ["--annotations needs --media too"]),
+        (["prepare", "jestr", "--annotations", "a", "--media", "b"], ["Unknown data set 'jestr'", "jester"]),
+        (
+            ["prepare", "jester", "--annotations", "nowhere", "--media", "b"],
+            ["There is no folder nowhere", "jester-v1"],
+        ),
+        (["prepare", "mine", "--lists", "a", "b", "--media", "c"], ["--lists needs --classes too"]),
+        (
+            ["prepare", "mine", "--lists", "a", "b", "--media", "c", "--classes", "nowhere.txt"],
+            ["There is no nowhere.txt"],
+        ),
+        (
+            ["prepare", "mine", "--from-folder", "videos", "--media", "c", "--template", "{:05d}.jpg"],
+            ["--media, --template has no use with --from-folder"],
+        ),
+        (
+            ["prepare", "mine", "--lists", "a", "b", "--media", "c", "--classes", "d", "--keep-videos", "--seed", "1"],
+            ["--keep-videos, --seed has no use with --lists"],
+        ),
+        (["prepare", "mine", "--from-folder", "videos", "--quality", "101"], ["--quality is 101", "at most 100"]),
+        (["prepare", "mine", "--from-folder", "videos", "--val-share", "1"], ["--val-share is 1.0", "below 1"]),
+        (["prepare", "mine", "--from-folder", "videos", "--workers", "-1"], ["--workers is -1"]),
+        (["prepare", "mine", "--from-folder", "videos", "--leave-out", "anna"], ["4 of 4 videos have no group"]),
+        (["prepare", "mine", "--from-folder", "videos", "--table", "no.csv"], ["no.csv cannot be read"]),
+        (["prepare", "mine", "--from-folder", "videos", "--flip", "swap"], ["no two classes differ by left and right"]),
+        (["prepare", "mine", "--from-folder", "videos", "--out", "videos/run/1.mp4"], ["cannot be written to"]),
+        (["verify", "mine"], ["Unknown data set 'mine'", "$AFNET_BENCH_DATA (not set)"]),
+        (["verify", "jester"], ["'jester' is not prepared on this machine"]),
+        (["verify", "digits-in-motion"], ["digits-in-motion is generated"]),
+    ],
+)
+def test_a_mistake_gets_a_paragraph_and_status_two(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+) -> None:
+    said = mistake(capsys, *arguments)
+    assert all(word in said for word in words), said
+    assert {path.name for path in tmp_path.iterdir()} == {"videos"}
+
+
+@pytest.mark.parametrize("arguments", [["make"], ["prepare"], ["prepare", "mine", "--from-folder"], ["verify"]])
+def test_words_that_do_not_parse_get_status_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert data(*arguments) == 2 and "Traceback" not in capsys.readouterr().err
+
+
+def test_lists_are_taken_over_where_their_frames_are(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_own()
+    root = tmp_path / "data" / "mine"
+    (tmp_path / "classes.txt").write_text("run\nwalk\n")
+    lists = ["--lists", str(root / "train.txt"), str(root / "val.txt"), "--classes", "classes.txt"]
+    assert data("prepare", "yours", *lists, "--media", str(root / "frames"), "--workers", "1") == 0
+    mine, yours = read_prepared(root), read_prepared(tmp_path / "data" / "yours")
+    assert mine.digests == yours.digests and yours.media == root / "frames"
+    capsys.readouterr()
+    again = ["--media", str(root / "frames"), "--out", str(root)]
+    assert f"{root} holds a preparation with" in mistake(capsys, "prepare", "mine", *lists, *again)
+
+
+def test_a_damaged_configuration_is_named_before_any_work(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "data.toml").write_text("mine = \n")
+    for arguments in (["list"], ["verify", "mine"], ["prepare", "mine", "--from-folder", "videos"]):
+        assert "data.toml cannot be read" in mistake(capsys, *arguments)
+    assert not (tmp_path / "data").exists()
