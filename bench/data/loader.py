@@ -6,16 +6,21 @@ training runs change nothing in it.
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import signal
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from afnet.contract import Answers, VideoModel
 from bench.data.source import Sampling, Source, Taken
@@ -127,7 +132,8 @@ class TrainingClips:
 
     def stream(self, first_step: int, steps: int, parts: Sequence[int] = (0,), workers: int = 0) -> Iterator[Batch]:
         """These parts of steps first_step .. steps - 1, one after the other."""
-        return stream(self.make, [(step, part) for step in range(first_step, steps) for part in parts], workers)
+        keys = [(step, part) for step in range(first_step, steps) for part in parts]
+        return stream(self.make, keys, workers, _bytes(self.part, self.frames, self.source))
 
 
 @lru_cache(maxsize=2)
@@ -158,16 +164,19 @@ class ValidationClips:
         """Batch number `number`.
 
         Raises:
-            UserError: for a video that cannot be used, under "stop".
+            UserError: for a video that cannot be used, under "stop", or when none of the batch's can.
         """
         videos = np.arange(number * self.batch, min((number + 1) * self.batch, self.clips))
-        return assembled(
-            self.source, "val", videos, lambda video: self.source.validation_clips(video, self.sampling), self.on_bad
-        )
+
+        def taken(video: int) -> list[Taken]:
+            return self.source.validation_clips(video, self.sampling)
+
+        return assembled(self.source, "val", videos, taken, self.on_bad)
 
     def stream(self, numbers: Sequence[int] | None = None, workers: int = 0) -> Iterator[Batch]:
         """These batches, or all of them."""
-        return stream(self.make, range(len(self)) if numbers is None else numbers, workers)
+        largest = _bytes(self.batch * self.sampling.views, self.sampling.frames, self.source)
+        return stream(self.make, range(len(self)) if numbers is None else numbers, workers, largest)
 
 
 def assembled(
@@ -178,101 +187,204 @@ def assembled(
     Raises:
         UserError: as ValidationClips.make; naming split, video, file and what to do.
     """
-    used, views, bad = [], [], []
+    used: list[int] = []
+    views: list[Taken] = []
+    bad: list[tuple[str, str]] = []
+    clips = np.empty(0, np.uint8)
     for video in videos.tolist():
         try:
-            views.append(take(video))
-            used.append(video)
+            taken = take(video)
         except BadClip as error:
             if on_bad == "stop":
-                raise UserError(
-                    f"The {split} video {source.name(split, video)!r} cannot be used: {error} Mend the file, or go on "
-                    "without such videos, which the record then counts: data.settings.on_bad=skip. `afbench data "
-                    "verify` lists all of them."
-                ) from error
+                raise _unusable(source, split, video, error) from error
             bad.append((source.name(split, video), f"{error.file} {error.reason}"))
+            continue
+        if not used:
+            shape = (len(videos) * len(taken), len(taken[0].times), source.size, source.size, 3)
+            clips = np.empty(shape, np.uint8)
+        for view in taken:
+            # At once, so that the frames that it was cut from need not be kept.
+            clips[len(views)] = resampled(view.frames, (source.size, source.size), view.mirrored)
+            views.append(replace(view, frames=np.empty(0, np.uint8)))
+        used.append(video)
     if not used:
         raise UserError(
-            f"None of {len(videos)} {split} videos of a batch can be used; the first: {bad[0][1]}. Expected clips to "
-            "compute with; `afbench data verify` lists what is wrong."
+            f"None of {len(videos)} {split} videos of a batch can be used; the first: {bad[0][1]}. Expected at least "
+            "one in every batch, with larger batches where there are few; `afbench data verify` lists what is wrong."
         )
-    clips = [view for of_video in views for view in of_video]
-    frames = len(clips[0].times)
+    each = len(views) // len(used)  # views of a video
+    labels = [view.labels for view in views[::each]]
+    frames = len(views[0].times)
     return Batch(
         videos=np.array(used, np.int64),
-        times=np.stack([clip.times for clip in clips]),
-        clips=np.stack([finished(clip, source.size) for clip in clips]),
-        labels=np.array([of_video[0].labels[0] for of_video in views], np.int64),
-        informative=np.stack([_known(clip.informative, (frames,), np.bool_) for clip in clips]),
-        boxes=np.stack([_known(clip.boxes, (frames, 4), np.int64) for clip in clips]),
-        targets=_targets(views, source.classes) if source.multi_label else None,
+        times=np.stack([view.times for view in views]),
+        clips=clips[: len(views)],
+        labels=np.array([of_video[0] for of_video in labels], np.int64),
+        informative=np.stack([_known(view.informative, (frames,), np.bool_) for view in views]),
+        boxes=np.stack([_known(view.boxes, (frames, 4), np.int64) for view in views]),
+        targets=_targets(labels, source.classes) if source.multi_label else None,
         bad=tuple(bad),
     )
 
 
-def finished(clip: Taken, size: int) -> NDArray[np.uint8]:
-    """(T, size, size, 3): the part that was taken, mirrored and resampled where need be."""
-    if clip.frames.shape[1:3] == (size, size) and not clip.mirrored:
-        return clip.frames
-    return resampled(torch.from_numpy(np.ascontiguousarray(clip.frames)), size, clip.mirrored).numpy()
+def _unusable(source: Source, split: str, video: int, error: BadClip) -> UserError:
+    return UserError(
+        f"The {split} video {source.name(split, video)!r} cannot be used: {error} Mend the file, or go on without such "
+        "videos, which the record then counts: data.settings.on_bad=skip. `afbench data verify` lists all of them."
+    )
 
 
 def _known(values: NDArray[Any] | None, shape: tuple[int, ...], kind: type[Any]) -> NDArray[Any]:
     return np.zeros(shape, kind) if values is None else values
 
 
-def _targets(views: list[list[Taken]], classes: int) -> NDArray[np.bool_]:
-    targets = np.zeros((len(views), classes), np.bool_)
-    for row, of_video in enumerate(views):
-        targets[row, list(of_video[0].labels)] = True
+def _targets(labels: Sequence[tuple[int, ...]], classes: int) -> NDArray[np.bool_]:
+    """(N, K)."""
+    targets = np.zeros((len(labels), classes), np.bool_)
+    for row, of_video in enumerate(labels):
+        targets[row, list(of_video)] = True
     return targets
 
 
 # --- Workers ----------------------------------------------------------------------------------------------------------
 
 
+AHEAD = 2  # batches that each worker makes before they are asked for
+
+
+class _Memory(Sampler[tuple[int, int]]):
+    """Shared memory for the clips of batches, a piece for each that is being made or in use.
+
+    A piece is used again once no one has the clips that lay in it: fresh memory would cost a worker a fifth of its
+    time. As DataLoader's sampler it says which piece a batch is for, in the moment in which that batch is ordered.
+    """
+
+    def __init__(self, batches: int, workers: int, size: int) -> None:
+        # Those being made, the one that is handed out, the one before it, and one to order the next batch for.
+        count = min(batches, AHEAD * workers + 3)
+        self._batches, self._free = batches, list(range(count))
+        try:
+            self.pieces = torch.empty((count, size), dtype=torch.uint8).share_memory_()
+        except RuntimeError as error:
+            raise UserError(
+                f"There is no room for {count} batches of {size / 1e6:,.0f} MB in shared memory ({error}). Expected a "
+                "larger /dev/shm (docker run --shm-size), smaller batches or fewer workers: runtime.workers."
+            ) from error
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """The position of each batch and its piece."""
+        for position in range(self._batches):
+            yield position, self._free.pop()
+
+    def handed_out(self, piece: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """The clips in a piece, which is free when the last view of them is gone."""
+        clips = _in_piece(self.pieces, piece, shape)
+        if self._free:
+            weakref.finalize(clips, self._free.append, piece)
+            return clips
+        # Whoever uses them keeps many batches.
+        self._free.append(piece)
+        return clips.copy()
+
+
+def _in_piece(pieces: Tensor, piece: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    clips: NDArray[np.uint8] = pieces[piece, : math.prod(shape)].view(shape).numpy()
+    return clips
+
+
 @dataclass(frozen=True)
 class _Made(Dataset[Any], Generic[Key]):
-    """What DataLoader asks for by position; a user's mistake comes back as a value, its words whole."""
+    """What DataLoader asks for, by position and piece of memory."""
 
     make: Callable[[Key], Batch]
     keys: Sequence[Key]
+    pieces: Tensor
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, position: int) -> tuple[Batch | UserError, Tensor]:
+    def __getitem__(self, order: tuple[int, int]) -> tuple[int, tuple[int, ...], Batch | str]:
+        """The piece, the shape of the clips in it, and the batch without them; or what a user's mistake is."""
+        position, piece = order
         try:
             batch = self.make(self.keys[position])
         except UserError as error:
-            return error, torch.empty(0)
-        # Through shared memory, which only tensors travel by.
-        return replace(batch, clips=np.empty(0, np.uint8)), torch.from_numpy(batch.clips)
+            return piece, (), str(error)
+        _in_piece(self.pieces, piece, batch.clips.shape)[:] = batch.clips
+        return piece, batch.clips.shape, replace(batch, clips=np.empty(0, np.uint8))
 
 
-def stream(make: Callable[[Key], Batch], keys: Sequence[Key], workers: int = 0) -> Iterator[Batch]:
+def _bytes(clips: int, frames: int, source: Source) -> int:
+    """Of so many clips as a network is given them."""
+    return clips * frames * source.size**2 * 3
+
+
+def stream(
+    make: Callable[[Key], Batch], keys: Sequence[Key], workers: int = 0, largest: int | None = None
+) -> Iterator[Batch]:
     """The batch of each key, in this order, made ahead by `workers` processes; by this one where there are none.
 
+    Args:
+        largest: bytes of the clips of the largest batch; as many as the first one has unless said.
+
     Raises:
-        UserError: as `make`, or when a worker dies.
+        UserError: as `make`, when a worker dies, or without room for the batches.
     """
-    if not workers:
+    if not workers or not keys:
         for key in keys:
             yield make(key)
         return
-    loader = DataLoader(_Made(make, keys), batch_size=None, shuffle=False, num_workers=workers, collate_fn=_as_it_is)
+    memory = _Memory(len(keys), workers, make(keys[0]).clips.nbytes if largest is None else largest)
+    before = multiprocessing.active_children()
+    ordered = iter(_loader(_Made(make, keys, memory.pieces), memory, workers))
+    processes = [process for process in multiprocessing.active_children() if process not in before]
+    death = ""
     try:
-        for made, clips in loader:
-            if isinstance(made, UserError):
-                raise made
-            yield replace(made, clips=clips.numpy())
-    except RuntimeError as error:
-        if "worker" not in str(error):
-            raise
+        for piece, shape, made in ordered:
+            if isinstance(made, str):
+                raise UserError(made)
+            yield replace(made, clips=memory.handed_out(piece, shape))
+    except Exception as error:
+        if not str(error).startswith(DEAD):
+            # It has the worker's own trace in words; DataLoader's would keep the workers alive.
+            raise error.with_traceback(None)  # noqa: B904
+        death = ", ".join(filter(None, map(_ending, processes))) or str(error)
+    finally:
+        del ordered  # ends the workers
+    if death:
         raise UserError(
-            f"A worker that makes clips died ({str(error).splitlines()[0]}). Most often memory, shared memory "
-            "(/dev/shm) or a scheduler's limit ran out; expected room for them, or fewer: runtime.workers."
-        ) from error
+            f"A worker that makes clips died ({death}). Most often memory or a scheduler's limit ran out; expected "
+            "room for them, or fewer: runtime.workers."
+        )
+
+
+def _loader(made: _Made[Any], memory: _Memory, workers: int) -> DataLoader[Any]:
+    # Not forked from this process: a fork of a process with threads may hang. The server that they are forked from
+    # imports once what all of them need.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return DataLoader(
+        made,
+        batch_size=None,
+        sampler=memory,
+        num_workers=workers,
+        prefetch_factor=AHEAD,
+        collate_fn=_as_it_is,
+        multiprocessing_context=context,
+        generator=torch.Generator(),  # not torch's own, whose state is the caller's
+    )
+
+
+# As DataLoader begins to say that a worker is no more; an error of the worker's own code it tells otherwise.
+DEAD = "DataLoader worker (pid"
+
+
+def _ending(process: BaseProcess) -> str:
+    """How a process ended; nothing of one that goes on or ended well."""
+    code = process.exitcode
+    if not code:
+        return ""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
 def _as_it_is(made: Any) -> Any:

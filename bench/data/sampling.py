@@ -23,6 +23,7 @@ def training_times(mode: str, length: int, frames: int, rng: np.random.Generator
 
     Raises:
         ValueError: unless length and frames are at least 1.
+        UserError: for an unknown mode.
     """
     if mode == "dense":
         _check(length, frames)
@@ -42,8 +43,11 @@ def validation_times(mode: str, length: int, frames: int, clips: int) -> list[Ti
 
     Raises:
         ValueError: unless all are at least 1.
+        UserError: for an unknown mode.
     """
     _check(length, frames)
+    if clips < 1:
+        raise ValueError(f"cannot sample {clips} clips of a video; expected at least 1")
     if mode == "dense":
         last = max(1, 1 + length - SPAN) - 1
         starts = [last // 2] if clips == 1 else np.linspace(0, last, clips).astype(np.int64).tolist()

@@ -1,23 +1,25 @@
-"""Clips of a prepared data set: frames sampled, read, and the part of them that a network is given. No torch."""
+"""Clips of a prepared data set: frames sampled, read, and the part of them that a network is given.
+
+Imports no torch before frames are resized.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import views
 from bench.data.frames import Least, read_frames
-from bench.data.listing import Item, Prepared
-from bench.data.sampling import training_times, validation_times
+from bench.data.listing import SPLITS, Item, Prepared
+from bench.data.sampling import Times, training_times, validation_times
 from bench.data.source import Sampling, Taken
-from bench.data.views import Part, Resizing
+from bench.data.views import Part, Resizing, Size
 
-PartOf = Callable[[int, int], Part]
-"""Of a frame's height and width, the part that is taken."""
 MIRRORED = 0.5  # of the training clips, where the labels allow it
 
 
@@ -28,7 +30,7 @@ class Stored:
     Attributes:
         prepared: what it is.
         size: pixels a side.
-        counts: items used of each split; fewer than there are, as drawn from `seed`.
+        counts: items used of each split; where there are more, as drawn from `seed`: a larger count adds to them.
         mode: of sampling.
         resizing: what crops are taken of.
         multi_scale: whether training crops are drawn in several scales, or are in the centre.
@@ -54,66 +56,54 @@ class Stored:
     def multi_label(self) -> bool:
         return self.prepared.metric == "map"
 
-    @cached_property
-    def _items(self) -> dict[str, Sequence[Item]]:
-        return {split: self._used(split) for split in self.counts}
-
-    def _used(self, split: str) -> list[Item]:
-        items, wanted = self.prepared.items(split), self.counts[split]
-        if wanted >= len(items):
-            return items
-        chosen = np.sort(np.random.default_rng((self.seed, len(split))).permutation(len(items))[:wanted])
-        return [items[number] for number in chosen]
-
     def name(self, split: str, index: int) -> str:
-        return self._items[split][index].path
+        return self._items(split)[index].path
 
     def training_clip(self, index: int, frames: int, rng: np.random.Generator) -> Taken:
-        item = self._items["train"][index]
+        item = self._training[index]
         times = training_times(self.mode, item.frames, frames, rng)
-        draw = int(rng.integers(2**63))  # the part is drawn once the frames' size is known
+        draw = views.drawn(rng)
         mirrored = self.flip and self.prepared.flip != "never" and rng.random() < MIRRORED
 
-        def part(height: int, width: int) -> Part:
-            picture = self.resizing.size(height, width)
-            if not self.multi_scale:
-                return views.centre(picture, self.size)
-            return views.multi_scale(picture, self.size, np.random.default_rng(draw))
+        def part(picture: Size) -> list[Part]:
+            crop = views.multi_scale(picture, self.size, draw) if self.multi_scale else views.centre(picture, self.size)
+            return [crop]
 
-        (frame_part,) = self._cut(item, times, [part])
-        labels = self._mirrored_labels(item.labels) if mirrored else item.labels
-        return Taken(times, frame_part, labels, mirrored)
+        (seen,) = self._parts(item, times, part)
+        labels = tuple(self._swaps.get(label, label) for label in item.labels) if mirrored else item.labels
+        return Taken(times, seen, labels, mirrored)
 
     def validation_clips(self, index: int, sampling: Sampling) -> list[Taken]:
-        item = self._items["val"][index]
-        makers = [self._crop(number, sampling.crops) for number in range(sampling.crops)]
-        return [
-            Taken(times, frames, item.labels)
-            for times in validation_times(self.mode, item.frames, sampling.frames, sampling.clips)
-            for frames in self._cut(item, times, makers)
-        ]
+        item = self._validation[index]
 
-    def _crop(self, number: int, of: int) -> PartOf:
-        def part(height: int, width: int) -> Part:
+        def crops(picture: Size) -> list[Part]:
+            return [views.centre(picture, self.size)] if sampling.crops == 1 else views.three(picture, self.size)
+
+        clips = validation_times(self.mode, item.frames, sampling.frames, sampling.clips)
+        # All clips at once: frames that several of them have are decoded once.
+        seen = self._parts(item, np.concatenate(clips), crops)
+        by_clip = [np.split(frames, len(clips)) for frames in seen]  # for each crop, each clip's (T, h, w, 3)
+        return [Taken(times, of_crop[number], item.labels) for number, times in enumerate(clips) for of_crop in by_clip]
+
+    def _parts(self, item: Item, times: Times, choose: Callable[[Size], list[Part]]) -> list[NDArray[np.uint8]]:
+        """The chosen parts of the picture (T, h, w, 3) at these times, decoded once, no larger than they need."""
+        picture: Size = (0, 0)
+        parts: list[Part] = []
+
+        def least(height: int, width: int) -> Size:
+            # Reading is what finds out how large the frames are.
+            nonlocal picture, parts
             picture = self.resizing.size(height, width)
-            return views.centre(picture, self.size) if of == 1 else views.three(picture, self.size)[number]
-
-        return part
-
-    def _cut(self, item: Item, times: NDArray[np.int64], parts: Sequence[PartOf]) -> list[NDArray[np.uint8]]:
-        """Parts of the frames at these times, decoded once, no larger than the largest of them needs."""
-
-        chosen: list[Part] = []
-
-        def least(height: int, width: int) -> tuple[int, int]:
-            chosen[:] = [part(height, width) for part in parts]
-            wanted = [part.least(self.size) for part in chosen]
-            return max(rows for rows, _ in wanted), max(columns for _, columns in wanted)
+            parts = choose(picture)
+            needed = [part.least(self.size) for part in parts]
+            return max(rows for rows, _ in needed), max(columns for _, columns in needed)
 
         frames = self._read(item, times, least)
-        return [views.cut(frames, part) for part in chosen]
+        if all((part.height, part.width) == (self.size, self.size) for part in parts):
+            frames = views.resampled(frames, picture)
+        return [views.cut(frames, part) for part in parts]
 
-    def _read(self, item: Item, times: NDArray[np.int64], least: Least) -> NDArray[np.uint8]:
+    def _read(self, item: Item, times: Times, least: Least) -> NDArray[np.uint8]:
         path = self.prepared.media / item.path
         if self.prepared.layout.kind == "frames":
             return read_frames(path, self.prepared.layout, times, least)
@@ -121,10 +111,28 @@ class Stored:
 
         return read_video(path, times, least, self.decoder)
 
-    def _mirrored_labels(self, labels: tuple[int, ...]) -> tuple[int, ...]:
-        swaps = self._swaps
-        return tuple(swaps.get(label, label) for label in labels)
+    def _items(self, split: str) -> list[Item]:
+        return self._training if split == "train" else self._validation
+
+    @cached_property
+    def _training(self) -> list[Item]:
+        return self._used("train")
+
+    @cached_property
+    def _validation(self) -> list[Item]:
+        return self._used("val")
+
+    def _used(self, split: str) -> list[Item]:
+        items, wanted = self.prepared.items(split), self.counts[split]
+        if wanted >= len(items):
+            return items
+        order = np.random.default_rng((self.seed, SPLITS.index(split))).permutation(len(items))
+        return [items[number] for number in np.sort(order[:wanted])]
 
     @cached_property
     def _swaps(self) -> dict[int, int]:
         return {one: other for pair in self.prepared.swaps for one, other in (pair, pair[::-1])}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers read the lists themselves: faster than being sent a hundred thousand items, one after the other.
+        return {each.name: getattr(self, each.name) for each in fields(self)}

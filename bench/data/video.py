@@ -6,21 +6,26 @@ by reading the packets' times, which decodes nothing. Frames are turned as the f
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from bench.data.frames import Least, full_size
 from bench.errors import BadClip, UserError
+
+Packets: TypeAlias = "Iterator[Packet[VideoStream]]"
 
 # Container, packet and decoder errors of PyAV, and what it makes of a damaged file's numbers.
 DAMAGE = (av.FFmpegError, OSError, ValueError, IndexError, OverflowError)
@@ -33,10 +38,14 @@ class Index:
     Attributes:
         times: of every frame, ascending.
         keys: of those that decoding can begin with.
+        decoded: when each of these is decoded, which some formats search by; as `keys` where the file does not say.
+        reliable: whether decoded frames have these times; otherwise frames are told by counting them.
     """
 
     times: tuple[int, ...]
     keys: tuple[int, ...]
+    decoded: tuple[int, ...]
+    reliable: bool
 
 
 def read_video(
@@ -49,25 +58,21 @@ def read_video(
         decoder: "pyav", or "torchcodec", whose pixels differ by the rounding of colours.
 
     Raises:
-        BadClip: for a file that is missing, no video, damaged, or has fewer frames.
+        BadClip: for a file that is missing, no video, damaged, or has fewer frames, or frames of several sizes.
         UserError: for torchcodec where it is not installed.
     """
     wanted, back = np.unique(times, return_inverse=True)
     if decoder == "torchcodec":
         return _by_torchcodec(path, wanted, least)[back]
-    try:
-        with av.open(str(path)) as container:
-            stream = _stream(path, container)
-            index = read_index(container, stream)
-            if wanted[-1] >= len(index.times):
-                raise BadClip(str(path), f"has {len(index.times)} frames, fewer than the {wanted[-1] + 1} expected")
-            found = list(_decoded(container, stream, index, [index.times[number] for number in wanted]))
-    except DAMAGE as error:
-        raise BadClip(str(path), f"cannot be decoded ({_reason(error)})") from error
-    if len(found) < len(wanted):
-        raise BadClip(str(path), f"ends early: {len(wanted) - len(found)} of {len(wanted)} frames cannot be decoded")
-    pictures = [_picture(frame, least) for frame in found]
-    return np.stack(pictures)[back]
+    pictures: list[NDArray[np.uint8]] = []
+    for frame in _frames(path, wanted.tolist()):
+        picture = _picture(path, frame, least)
+        if pictures and picture.shape != pictures[0].shape:
+            (height, width, _), (rows, columns, _) = pictures[0].shape, picture.shape
+            raise BadClip(str(path), f"changes from {width}x{height} to {columns}x{rows} pixels; expected one size")
+        pictures.append(picture)
+    frames = np.stack(pictures)
+    return frames if len(wanted) == len(times) and np.array_equal(wanted, times) else frames[back]
 
 
 def _by_torchcodec(path: Path, wanted: NDArray[np.int64], least: Least) -> NDArray[np.uint8]:
@@ -101,21 +106,16 @@ def all_frames(path: Path, least: Least = full_size, rate: float = 0.0) -> Itera
         rate: the first frame of every interval of 1 / rate seconds; 0 gives all.
 
     Raises:
-        BadClip: as read_video, in the midst of it too.
+        BadClip: as read_video, in the midst of it too, but for frames of several sizes.
     """
-    try:
-        with av.open(str(path)) as container:
-            stream = _stream(path, container)
-            last = None
-            for frame in container.decode(stream):
-                if rate and frame.time is not None:
-                    interval = math.floor(frame.time * rate + 1e-6)
-                    if interval == last:
-                        continue
-                    last = interval
-                yield _picture(frame, least)
-    except DAMAGE as error:
-        raise BadClip(str(path), f"cannot be decoded ({_reason(error)})") from error
+    last = None
+    for frame in _frames(path):
+        if rate and frame.time is not None:
+            interval = math.floor(frame.time * rate + 1e-6)
+            if interval == last:
+                continue
+            last = interval
+        yield _picture(path, frame, least)
 
 
 def count_frames(path: Path) -> int:
@@ -149,48 +149,124 @@ def read_index(container: InputContainer, stream: VideoStream) -> Index:
     """
     times, keys = [], []
     for packet in container.demux(stream):
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or packet.is_discard:  # the last one only says that there are no more
+        time = _time(packet)
+        if time is None:  # the last one only says that there are no more
             continue
-        times.append(time)
         if packet.is_keyframe:
-            keys.append(time)
-    return Index(tuple(sorted(times)), tuple(sorted(keys)))
+            keys.append((time, time if packet.dts is None else packet.dts))
+        if not packet.is_discard:  # as what lies before the beginning that an edit list says
+            times.append(time)
+    # AVI has no times of being shown: those of a codec that shows frames in another order than it stores them are
+    # guessed, unless the codec's own headers gave them away.
+    guessed = "avi" in container.format.name and stream.codec_context.has_b_frames and times == sorted(times)
+    keys.sort()
+    return Index(tuple(sorted(times)), tuple(time for time, _ in keys), tuple(at for _, at in keys), not guessed)
 
 
-def _decoded(container: InputContainer, stream: VideoStream, index: Index, wanted: list[int]) -> Iterator[VideoFrame]:
-    """The frames at these times, ascending; seeks where a keyframe lies between one and the next."""
-    source: Iterator[VideoFrame] = iter(())
-    at, group = None, -1
-    for time in wanted:
+def _frames(path: Path, numbers: Sequence[int] | None = None) -> Iterator[VideoFrame]:
+    """The frames with these numbers, which ascend, or all of them.
+
+    Raises:
+        BadClip: as read_video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = _stream(path, container)
+            if numbers is None:
+                yield from container.decode(stream)
+                return
+            index = read_index(container, stream)
+            if numbers[-1] >= len(index.times):
+                raise BadClip(str(path), f"has {len(index.times)} frames, fewer than the {numbers[-1] + 1} expected")
+            found = _searched if index.reliable else _counted
+            count = 0
+            for frame in found(container, stream, index, numbers):
+                yield frame
+                count += 1
+    except DAMAGE as error:
+        raise BadClip(str(path), f"cannot be decoded ({_reason(error)})") from error
+    if count < len(numbers):
+        raise BadClip(str(path), f"cannot be decoded at frame {numbers[count]}, counted from 0")
+
+
+def _counted(
+    container: InputContainer, stream: VideoStream, index: Index, numbers: Sequence[int]
+) -> Iterator[VideoFrame]:
+    """The frames with these numbers, up to the first that is missing, by decoding all that come before."""
+    every = enumerate(_decoded(_from_start(container, stream, index)))
+    for wanted in numbers:
+        frame = next((frame for number, frame in every if number == wanted), None)
+        if frame is None:
+            return
+        yield frame
+
+
+def _searched(
+    container: InputContainer, stream: VideoStream, index: Index, numbers: Sequence[int]
+) -> Iterator[VideoFrame]:
+    """The frames with these numbers, up to the first that is missing, from the last keyframes before them."""
+    frames: Iterator[VideoFrame] = iter(())
+    group, searchable = -2, True
+    for time in (index.times[number] for number in numbers):
         key = bisect_right(index.keys, time) - 1  # the last keyframe that is not after it
-        if at is None or key > group:
-            container.seek(index.keys[key] if key >= 0 else index.times[0], stream=stream, backward=True)
-            source = container.decode(stream)
-        group = max(key, group)
-        for frame in source:
-            at = frame.pts if frame.pts is not None else frame.dts
-            if at is not None and at >= time:
-                if at == time:
-                    yield frame
-                break
+        if key > group and searchable:
+            packets = _from_key(container, stream, index, key) if key >= 0 else None
+            if packets is None:
+                # Formats such as MPEG-PS have no index: all is decoded from the beginning, once.
+                packets, searchable = _from_start(container, stream, index), False
+            frames, group = _decoded(packets), key
+        frame = next((frame for frame in frames if (_time(frame) or 0) >= time), None)
+        if frame is None or _time(frame) != time:
+            return
+        yield frame
 
 
-def _picture(frame: VideoFrame, least: Least) -> NDArray[np.uint8]:
+def _from_key(container: InputContainer, stream: VideoStream, index: Index, key: int) -> Packets | None:
+    """Packets from a keyframe on; None where searching the file for it finds another place."""
+    for at in (index.keys[key], index.decoded[key]):
+        container.seek(at, stream=stream, backward=True)
+        packets = container.demux(stream)
+        first = next(packets)
+        if first.is_keyframe and _time(first) == index.keys[key]:
+            return itertools.chain([first], packets)
+    return None
+
+
+def _from_start(container: InputContainer, stream: VideoStream, index: Index) -> Packets:
+    container.seek(min(index.times[0], *index.decoded[:1]), stream=stream, backward=True)
+    return container.demux(stream)
+
+
+def _decoded(packets: Packets) -> Iterator[VideoFrame]:
+    for packet in packets:
+        yield from packet.decode()
+
+
+def _time(what: Packet[VideoStream] | VideoFrame) -> int | None:
+    """When it is shown; where the file does not say, when it is decoded."""
+    return what.pts if what.pts is not None else what.dts
+
+
+def _picture(path: Path, frame: VideoFrame, least: Least) -> NDArray[np.uint8]:
     turns = round(frame.rotation / 90) % 4  # counterclockwise
     height, width = (frame.height, frame.width) if turns % 2 == 0 else (frame.width, frame.height)
     rows, columns = _smaller(height, width, least)
     if turns % 2:
         rows, columns = columns, rows
-    shrinks = (rows, columns) != (frame.height, frame.width)
-    small = frame.reformat(columns, rows, "rgb24", interpolation="AREA" if shrinks else "BILINEAR")
+    try:
+        # Of the scaler's filters the nearest to Pillow's antialiased bilinear.
+        small = frame.reformat(columns, rows, "rgb24", interpolation="BILINEAR")
+    except av.FFmpegError as error:
+        raise BadClip(str(path), f"has a frame that is no picture ({_reason(error)})") from error
     return np.ascontiguousarray(np.rot90(np.asarray(small.to_ndarray(), np.uint8), turns))
 
 
 def _smaller(height: int, width: int, least: Least) -> tuple[int, int]:
-    """The size to decode at: no larger than the frame, of its shape."""
+    """The size to decode at: no larger than the frame, of its shape, which may be rounded down to what is least."""
     rows, columns = least(height, width)
     scale = min(max(rows / height, columns / width), 1.0)
+    if height * scale - rows < 1 and width * scale - columns < 1:
+        return min(rows, height), min(columns, width)
     return max(round(height * scale), 1), max(round(width * scale), 1)
 
 

@@ -1,48 +1,54 @@
 """Which part of a frame a network is given: resized, cropped, mirrored, the same for every frame of a clip.
 
-A part is a rectangle in shares of the frame, so it holds at whatever size the frame is decoded; that it is resampled
-once, from the decoded frame to the network's input, gives the pixels of "resize, then crop" up to the resampling.
-Imports no torch but in `resampled`.
+Parts are chosen in a picture, the frame resized. One of the network's size is cut from the resized frame, exact to the
+pixel. One of another size is cut from the frame as it was decoded and resampled once: "resize, then crop" but for one
+resampling less and edges on the decoded frame's whole pixels. Imports no torch but in `resampled`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
-# TSN's multi-scale crops, as TSM and AFNet draw them.
+# TSN's multi-scale crops, as TSM and AFNet draw them: sides as shares of the shorter side, by their numbers in SCALES,
+# at most one step apart; and places, quarters of the room that is left below and to the right.
 SCALES = (1.0, 0.875, 0.75, 0.66)
-MOST_DISTORTED = 1  # steps in SCALES between a crop's height and width
+PAIRS = tuple((one, other) for one in range(4) for other in range(4) if abs(one - other) <= 1)
+PLACES = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))
+# A side that misses the network's input by less is the input's, and needs no resampling.
+NEARLY = 3
 
 
 @dataclass(frozen=True)
 class Part:
-    """A rectangle of a frame in shares of its sides, and whether it is mirrored."""
+    """A rectangle of a picture of this size, in its pixels; it can be cut from the frame at any other size too."""
 
-    top: float
-    left: float
-    height: float
-    width: float
-    mirrored: bool = False
+    top: int
+    left: int
+    height: int
+    width: int
+    picture: Size
 
     def pixels(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Top, left, height and width in a frame of this size, whole pixels within it."""
-        rows, columns = max(round(self.height * height), 1), max(round(self.width * width), 1)
-        return (
-            min(round(self.top * height), height - rows),
-            min(round(self.left * width), width - columns),
-            rows,
-            columns,
-        )
+        """Top, left, height and width in the frame decoded at this size, whole pixels within it."""
+        top, rows = _scaled(self.top, self.height, self.picture[0], height)
+        left, columns = _scaled(self.left, self.width, self.picture[1], width)
+        return top, left, rows, columns
 
-    def least(self, size: int) -> tuple[int, int]:
+    def least(self, size: int) -> Size:
         """Height and width that the frame must be decoded at for the part to have `size` pixels a side."""
-        return int(np.ceil(size / self.height)), int(np.ceil(size / self.width))
+        return -(-size * self.picture[0] // self.height), -(-size * self.picture[1] // self.width)
+
+
+def _scaled(start: int, length: int, old: int, new: int) -> tuple[int, int]:
+    """A stretch of a side of `old` pixels on the same side of `new` pixels, rounded, at least one pixel, within it."""
+    pixels = max((2 * length * new + old) // (2 * old), 1)
+    return min((2 * start * new + old) // (2 * old), new - pixels), pixels
 
 
 @dataclass(frozen=True)
@@ -53,74 +59,72 @@ class Resizing:
     height: int = 0
     width: int = 0
 
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of a frame's picture."""
+    def size(self, height: int, width: int) -> Size:
+        """Height and width of a frame's picture; the longer side is rounded down, as torchvision does."""
         if self.height:
             return self.height, self.width
         short = min(height, width)
-        return max(round(height * self.short_side / short), 1), max(round(width * self.short_side / short), 1)
+        return height * self.short_side // short, width * self.short_side // short
 
 
-def _part(top: int, left: int, rows: int, columns: int, picture: tuple[int, int]) -> Part:
-    height, width = picture
-    return Part(top / height, left / width, rows / height, columns / width)
+def centre(picture: Size, size: int) -> Part:
+    """The middle `size` pixels a side of a picture; of one that is smaller, the largest square."""
+    side = min(size, *picture)
+    return Part(round((picture[0] - side) / 2), round((picture[1] - side) / 2), side, side, picture)
 
 
-def centre(picture: tuple[int, int], size: int) -> Part:
-    """The middle `size` pixels a side of a picture; all of a side that is shorter."""
-    rows, columns = min(size, picture[0]), min(size, picture[1])
-    return _part(round((picture[0] - rows) / 2), round((picture[1] - columns) / 2), rows, columns, picture)
+def three(picture: Size, size: int) -> list[Part]:
+    """Squares of `size` pixels a side at both ends of a picture's longer side and in its middle, in their order."""
+    side = min(size, *picture)
+    down, across = picture[0] - side, picture[1] - side
+    if across >= down:
+        return [Part(round(down / 2), round(across * end), side, side, picture) for end in (0.0, 0.5, 1.0)]
+    return [Part(round(down * end), round(across / 2), side, side, picture) for end in (0.0, 0.5, 1.0)]
 
 
-def three(picture: tuple[int, int], size: int) -> list[Part]:
-    """Crops of a picture at both ends of its longer side and in its middle."""
-    height, width = picture
-    rows, columns = min(size, height), min(size, width)
-    ends = (0.0, 0.5, 1.0)
-    if width >= height:
-        top = round((height - rows) / 2)
-        return [_part(top, round((width - columns) * end), rows, columns, picture) for end in ends]
-    left = round((width - columns) / 2)
-    return [_part(round((height - rows) * end), left, rows, columns, picture) for end in ends]
+@dataclass(frozen=True)
+class Draw:
+    """A multi-scale crop as it is drawn, before the size of the picture is known: which of PAIRS, which of PLACES."""
+
+    pair: int
+    place: int
 
 
-def multi_scale(picture: tuple[int, int], size: int, rng: np.random.Generator) -> Part:
-    """A crop drawn as TSN does: its sides from SCALES of the shorter side, its place one of thirteen."""
+def drawn(rng: np.random.Generator) -> Draw:
+    """Each pair and each place with the same chance."""
+    return Draw(int(rng.integers(len(PAIRS))), int(rng.integers(len(PLACES))))
+
+
+def multi_scale(picture: Size, size: int, draw: Draw) -> Part:
+    """The drawn crop of a picture."""
     height, width = picture
     sides = [int(min(height, width) * scale) for scale in SCALES]
-    sides = [size if abs(side - size) < 3 else side for side in sides]
-    pairs = [
-        (min(rows, height), min(columns, width))
-        for i, rows in enumerate(sides)
-        for j, columns in enumerate(sides)
-        if abs(i - j) <= MOST_DISTORTED
-    ]
-    rows, columns = pairs[rng.integers(len(pairs))]
-    down, across = (height - rows) // 4, (width - columns) // 4
-    places = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3)]
-    row, column = places[rng.integers(len(places))]
-    return _part(row * down, column * across, rows, columns, picture)
+    sides = [size if abs(side - size) < NEARLY else side for side in sides]
+    of_height, of_width = PAIRS[draw.pair]
+    rows, columns = min(sides[of_height], height), min(sides[of_width], width)
+    down, across = PLACES[draw.place]
+    return Part(down * ((height - rows) // 4), across * ((width - columns) // 4), rows, columns, picture)
 
 
-def cut(frames: np.ndarray, part: Part) -> np.ndarray:
-    """Of decoded frames (T, H, W, 3), the pixels of a part, not yet resampled or mirrored; a view."""
+def cut(frames: NDArray[np.uint8], part: Part) -> NDArray[np.uint8]:
+    """Of frames (T, H, W, 3) of any size, the pixels of a part (T, h, w, 3); a view."""
     top, left, rows, columns = part.pixels(*frames.shape[1:3])
     return frames[:, top : top + rows, left : left + columns]
 
 
-def resampled(frames: Tensor, size: int, mirrored: bool) -> Tensor:
-    """(T, h, w, 3) uint8 on any device -> (T, size, size, 3) uint8: antialiased bilinear, as Pillow resizes.
-
-    A processor computes on bytes; a GPU, which has no kernel for them, in floats that are rounded.
-    """
+def resampled(frames: NDArray[np.uint8], size: Size, mirrored: bool = False) -> NDArray[np.uint8]:
+    """Frames (T, h, w, 3) at another size, antialiased bilinear as Pillow resizes; themselves where they have it."""
+    if frames.shape[1:3] == size and not mirrored:
+        return frames
+    import torch
     from torch.nn import functional
 
+    pixels = torch.from_numpy(np.ascontiguousarray(frames))
     if mirrored:
-        frames = frames.flip(2)
-    if tuple(frames.shape[1:3]) == (size, size):
-        return frames.contiguous()
-    planes = frames.permute(0, 3, 1, 2)  # (T, 3, h, w), channels-last
-    planes = planes.float() if frames.is_cuda else planes
-    planes = functional.interpolate(planes, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    planes = planes.round_().clamp_(0, 255).byte() if frames.is_cuda else planes
-    return planes.permute(0, 2, 3, 1).contiguous()
+        pixels = pixels.flip(2)
+    if frames.shape[1:3] != size:
+        planes = pixels.permute(0, 3, 1, 2)  # (T, 3, h, w), channels-last: torch resizes bytes so laid out fastest
+        planes = functional.interpolate(planes, size, mode="bilinear", antialias=True, align_corners=False)
+        pixels = planes.permute(0, 2, 3, 1)
+    found: NDArray[np.uint8] = pixels.numpy()
+    return found
