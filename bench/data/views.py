@@ -119,12 +119,15 @@ def resampled(frames: NDArray[np.uint8], size: Size, mirrored: bool = False) -> 
     import torch
     from torch.nn import functional
 
-    pixels = torch.from_numpy(np.ascontiguousarray(frames))
-    if mirrored:
-        pixels = pixels.flip(2)
-    if frames.shape[1:3] != size:
-        planes = pixels.permute(0, 3, 1, 2)  # (T, 3, h, w), channels-last: torch resizes bytes so laid out fastest
-        planes = functional.interpolate(planes, size, mode="bilinear", antialias=True, align_corners=False)
-        pixels = planes.permute(0, 2, 3, 1)
-    found: NDArray[np.uint8] = pixels.numpy()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine several wait for each other longer than so little work takes
+    try:
+        planes = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # (T, 3, h, w), channels-last
+        if mirrored:
+            planes = planes.flip(3)
+        if frames.shape[1:3] != size:
+            planes = functional.interpolate(planes, size, mode="bilinear", antialias=True, align_corners=False)
+    finally:
+        torch.set_num_threads(threads)
+    found: NDArray[np.uint8] = planes.permute(0, 2, 3, 1).numpy()
     return found
