@@ -293,18 +293,20 @@ def _loop(run: _Run, report: Report, validate: Validate | None) -> None:
             raise _diverged(run, f"became {loss}", losses)
         run.step += 1
         run.seconds += time.perf_counter() - started
-        _after_step(run, losses, kept, report)
+        _after_step(run, losses, kept)
         if validate and training.validate and run.step % (training.validate * clips.steps_per_epoch) == 0:
             top1 = validate(run.model.eval())
             run.model.train()
             run.log_line(epoch=run.step // clips.steps_per_epoch, top1=top1)
             run.keep_best(top1)
         if not losses:
-            # After a line of progress and a validation, so that a resumed run logs the same ones.
+            # After a line of progress and a validation, so that a resumed run logs the same ones; what is reported is
+            # kept.
             run.save()
+            report("train", run.step, experiment.steps)
 
 
-def _after_step(run: _Run, losses: list[float], kept: dict[str, float], report: Report) -> None:
+def _after_step(run: _Run, losses: list[float], kept: dict[str, float]) -> None:
     """A line of progress now and then, of the mean since the last one."""
     experiment, progress = run.experiment, Progress(run.step - 1, run.experiment.steps)
     if run.step % experiment.runtime.log_every and run.step != experiment.steps:
@@ -316,7 +318,6 @@ def _after_step(run: _Run, losses: list[float], kept: dict[str, float], report: 
         raise _diverged(run, f"ran away, from {run.first_loss:.3g} to {mean:.3g},", losses)
     run.log_line(loss=mean, lr=experiment.training.lr * learning_rate(experiment.training, progress), **kept)
     losses.clear()
-    report("train", run.step, experiment.steps)
 
 
 def _diverged(run: _Run, what: str, losses: list[float]) -> Diverged:

@@ -62,6 +62,7 @@ def test_times_may_repeat_and_come_in_any_order(tmp_path: Path) -> None:
     write_frames(tmp_path, pictures(32, 40, 6))
     every = read_frames(tmp_path, LAYOUT, np.arange(6))
     assert np.array_equal(read_frames(tmp_path, LAYOUT, at(5, 1, 1, 3, 5)), every[[5, 1, 1, 3, 5]])
+    assert np.array_equal(read_frames(tmp_path, LAYOUT, at(4, 0, 2)), every[[4, 0, 2]])
     assert np.array_equal(read_frames(tmp_path, LAYOUT, at(2, 2)), every[[2, 2]])
 
 

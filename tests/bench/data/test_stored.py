@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.data import video
 from bench.data.listing import Item, Layout, Prepared, write_prepared
 from bench.data.loader import TrainingClips, ValidationClips
 from bench.data.sampling import segment_centres, validation_times
@@ -428,6 +429,25 @@ def test_frames_are_found_in_formats_that_cannot_be_searched(tmp_path: Path, nam
     assert len(every) == count_frames(path) == 60
     for times in (segment_centres(60, 8), np.array([59]), np.array([13, 14, 40]), np.arange(60)):
         assert np.array_equal(read_video(path, times), every[times])
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("ts", 0), ("mkv", 0), ("mpeg-ps", 1), ("wmv", 1)])
+def test_a_file_that_cannot_be_searched_is_decoded_from_its_beginning_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, wanted: int
+) -> None:
+    kind = FORMATS[name]
+    path = tmp_path / ("video" + kind.suffix)
+    write_video(path, numbered(60, kind), kind)
+    begun = []
+
+    def from_start(*arguments: Any) -> Any:
+        begun.append(arguments)
+        return original(*arguments)
+
+    original = video._from_start
+    monkeypatch.setattr(video, "_from_start", from_start)
+    read_video(path, segment_centres(60, 8))
+    assert len(begun) == wanted
 
 
 def test_a_video_whose_frames_change_their_size_is_named(tmp_path: Path) -> None:
