@@ -180,7 +180,8 @@ def _evaluate(
     cost = cost_model(model, first)
     verify(model, first, cost)
     witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
-    samples, bad = evaluate(model, validation(experiment), experiment, cost, device, report, crew)
+    clips = validation(experiment)
+    samples, bad = evaluate(model, clips, experiment, cost, device, report, crew)
     preview = first_clips(experiment, PREVIEW_CLIPS)
     if crew.is_first:
         write_samples(point / "samples.parquet", samples)
@@ -194,7 +195,7 @@ def _evaluate(
         "metrics": metrics,
         "warnings": _warnings(experiment, metrics),
         "left_out": {"train": {}, "val": bad},
-        "macs": {**cost.to_dict(), "views": validation(experiment).sampling.views, "witnesses": witnesses},
+        "macs": {**cost.to_dict(), "views": clips.sampling.views, "witnesses": witnesses},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "preview": {"file": "clips.jpg", "videos": preview.videos.tolist()},
     }

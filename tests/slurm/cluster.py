@@ -1,7 +1,6 @@
 """A real two-node SLURM cluster with accounting on one Debian machine, started and stopped by whoever uses it.
 
-    python -m tests.slurm.cluster start FOLDER      prints what to export
-    python -m tests.slurm.cluster stop FOLDER
+    python -m tests.slurm.cluster FOLDER      prints what to export, and runs until it is interrupted
 
 As root, with the packages slurm-wlm, slurmdbd, munge and mariadb-server. All of its files are in FOLDER and its ports
 are free ones, so that it leaves the machine as it was, but for two names of nodes in /etc/hosts and two devices that
@@ -108,10 +107,9 @@ class Cluster:
         for name in ("munge", "sql", "state", "spool"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         _name_nodes()
-        for number, device in enumerate(GPUS):
+        for device in GPUS:
             if not Path(device).exists():
                 subprocess.run(["mknod", device, "c", "1", "3"], check=True)
-                _ = number
         self._configure()
         self._munge()
         self._database()
