@@ -21,20 +21,27 @@ def bars(console: Console) -> Iterator[Progress]:
         yield progress
 
 
+def lines(console: Console) -> Callable[[str, int, int], None]:
+    """For a log: a line of what is counted, how many are done and of how many; at its end, and now and then."""
+    last = 0.0
+
+    def line(what: str, done: int, of: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done == of or now - last > LINE_SECONDS:
+            last = now
+            console.print(f"{what} {done} of {of}", highlight=False)
+
+    return line
+
+
 @contextlib.contextmanager
 def counting(text: str) -> Iterator[Callable[[int, int], None]]:
     """A report of how many of how many are done."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        said = {"at": 0.0}
-
-        def line(done: int, of: int) -> None:
-            now = time.monotonic()
-            if done == of or now - said["at"] > LINE_SECONDS:
-                said["at"] = now
-                console.print(f"{text}: {done} of {of}", highlight=False)
-
-        yield line
+        say = lines(console)
+        yield lambda done, of: say(f"{text}:", done, of)
         return
     with bars(console) as progress:
         task = progress.add_task(text)

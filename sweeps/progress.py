@@ -6,7 +6,6 @@ import contextlib
 import csv
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.progress import LINE_SECONDS, bars
+from bench.progress import bars, lines
 from sweeps.plan import Point, describe
 
 Report = Callable[[str, int, int], None]
@@ -38,7 +37,8 @@ def stage_bars() -> Iterator[Report]:
     """A report of one experiment's stages: a bar each on a terminal, a line now and then elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(console)
+        say = lines(console)
+        yield lambda stage, done, of: say(STAGES[stage], done, of)
         return
     with bars(console) as progress:
         tasks: dict[str, object] = {}
@@ -49,18 +49,6 @@ def stage_bars() -> Iterator[Report]:
             progress.update(tasks[stage], completed=done)  # type: ignore[arg-type]
 
         yield report
-
-
-def _lines(console: Console) -> Report:
-    said = {"at": 0.0}
-
-    def report(stage: str, done: int, of: int) -> None:
-        now = time.monotonic()
-        if done == of or now - said["at"] > LINE_SECONDS:
-            said["at"] = now
-            console.print(f"{STAGES[stage]} {done} of {of}", highlight=False)
-
-    return report
 
 
 def print_rows(values: list[dict[str, Any]], form: str) -> None:
