@@ -12,38 +12,56 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from afnet.contract import VideoModel
+from bench.data.batches import Batch, present
 from bench.data.catalogue import find_dataset
-from bench.data.loader import Batch, ValidationClips, present
+from bench.data.loader import ValidationClips
 from bench.data.source import Sampling
 from bench.distributed import ALONE, Team
 from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.macs import CostModel
+from bench.metrics import mean_average_precision
 from bench.samples import Samples
 from bench.training import Report, workers_of
 
 
-def validation(experiment: Experiment, batch: int | None = None, clips: int | None = None) -> ValidationClips:
+def validation(experiment: Experiment, batch: int | None = None, on_device: bool = False) -> ValidationClips:
     """The validation videos as the point samples them.
 
     Args:
         batch: videos of a batch, as the evaluation has them unless said.
-        clips: how many of the videos, from the first one; all unless said.
+        on_device: whether resizing is left to the network's device.
     """
     data, evaluation = experiment.data, experiment.evaluation
     return ValidationClips(
         find_dataset(data.dataset).open(data),
-        clips=data.val_clips if clips is None else min(clips, data.val_clips),
+        clips=data.val_clips,
         sampling=Sampling(evaluation.frames, evaluation.clips, evaluation.crops),
         batch=batch or evaluation.batch,
         on_bad=getattr(data.settings, "on_bad", "stop"),
+        on_device=on_device,
     )
 
 
 def first_clips(experiment: Experiment, clips: int) -> Batch:
-    """The first view of the first validation videos, in one batch, as many as there are."""
+    """The first view of the first validation videos in one batch, as many as there are, but for bad ones.
+
+    Raises:
+        UserError: where no video of the whole split can be used.
+    """
     single = replace(experiment, evaluation=replace(experiment.evaluation, clips=1, crops=1))
-    return validation(single, batch=clips, clips=clips).make(0)
+    batches = validation(single, batch=clips)
+    for batch in batches.stream():
+        if len(batch):
+            return batch
+    raise _none_left(batches)
+
+
+def _none_left(clips: ValidationClips) -> UserError:
+    return UserError(
+        f"None of the {clips.clips} validation videos can be used; expected one at least. `afbench data verify` lists "
+        "what is wrong."
+    )
 
 
 def evaluate(
@@ -65,32 +83,46 @@ def evaluate(
         UserError: when a logit is not finite, naming the video; for a video that cannot be used, as the policy says.
     """
     numbers = range(team.rank, len(clips), team.size)
-    parts: list[tuple[int, Samples, tuple[tuple[str, str], ...]]] = []
+    parts: list[tuple[int, Samples | None, tuple[tuple[str, str], ...]]] = []
     with torch.inference_mode():
         for number, batch in zip(numbers, clips.stream(numbers, workers_of(experiment)), strict=True):
             torch.manual_seed(_batch_seed(experiment.evaluation.seed, number))
-            parts.append((number, _samples(model, batch, cost, device), batch.bad))
+            parts.append((number, _samples(model, batch, cost, device) if len(batch) else None, batch.bad))
             report("evaluate", len(parts), len(numbers))
     everything = sorted((part for own in team.gathered(parts) for part in own), key=lambda part: part[0])
-    return joined([samples for _, samples, _ in everything]), dict(pair for _, _, bad in everything for pair in bad)
+    found = [samples for _, samples, _ in everything if samples is not None]
+    if not found:
+        raise _none_left(clips)
+    return joined(found), dict(pair for _, _, bad in everything for pair in bad)
 
 
-def top1(model: VideoModel, clips: ValidationClips, device: torch.device, team: Team = ALONE) -> float:
-    """Per cent of the validation videos that a model answers rightly, its decisions masked; for use while training."""
-    numbers = range(team.rank, len(clips), team.size)
+def score(model: VideoModel, clips: ValidationClips, device: torch.device, team: Team = ALONE) -> tuple[str, float]:
+    """The data set's metric of a model, its decisions masked, in per cent, in all processes; for use while training.
+
+    Returns:
+        "map" where a video may have several labels, else "top1"; and its value.
+
+    Raises:
+        UserError: where no video can be used, or for one that cannot be, as the policy says.
+    """
     before, model.execution = model.execution, "masked"
-    counts = torch.zeros(2, dtype=torch.float64)
+    parts: list[tuple[NDArray[np.floating[Any]], NDArray[np.int64], NDArray[np.bool_] | None]] = []
     with torch.inference_mode():
         # In this process: what makes the training's clips goes on meanwhile.
-        for batch in clips.stream(numbers):
-            logits = (
-                model(present(model, batch, device)).logits.float().reshape(len(batch), batch.views, -1).mean(dim=1)
-            )
-            right = (logits.argmax(dim=1).cpu() == torch.from_numpy(batch.labels)).sum()
-            counts += torch.tensor([float(right), float(len(batch))], dtype=torch.float64)
+        for batch in clips.stream(range(team.rank, len(clips), team.size)):
+            if len(batch):
+                logits = model(present(model, batch, device)).logits.float().cpu().numpy()
+                logits = logits.reshape(len(batch), batch.views, -1).mean(axis=1)
+                parts.append((logits, batch.labels, batch.targets))
     model.execution = before
-    right, of = team.sum(counts.to(device) if team.size > 1 else counts).tolist()
-    return 100 * right / of
+    everything = [part for own in team.gathered(parts) for part in own]
+    if not everything:
+        raise _none_left(clips)
+    logits, labels = (np.concatenate([part[number] for part in everything]) for number in (0, 1))
+    targets = [part[2] for part in everything if part[2] is not None]
+    if targets:
+        return "map", mean_average_precision(np.concatenate(targets), logits)
+    return "top1", 100 * float((logits.argmax(axis=1) == labels).mean())
 
 
 def _batch_seed(seed: int, number: int) -> int:
@@ -100,8 +132,9 @@ def _batch_seed(seed: int, number: int) -> int:
 
 def _samples(model: VideoModel, batch: Batch, cost: CostModel, device: torch.device) -> Samples:
     """Of one batch. Of several views of a video logits are averaged, what was decided is joined frame after frame."""
-    videos, views, size = len(batch), batch.views, batch.clips.shape[2]
+    videos, views = len(batch), batch.views
     clips = present(model, batch, device)
+    size = clips.shape[-1]
     output = model(clips)
     logits = output.logits.float().cpu().numpy()
     if not np.isfinite(logits).all():

@@ -81,17 +81,20 @@ def _informative_share(samples: Samples) -> float | None:
 
 
 def _mean_average_precision(samples: Samples) -> float | None:
-    """Of classes that a video has; None where videos have one label each.
+    """None where videos have one label each."""
+    return None if samples.targets is None else mean_average_precision(samples.targets, samples.logits)
+
+
+def mean_average_precision(targets: NDArray[np.bool_], logits: NDArray[np.floating[Any]]) -> float:
+    """Per cent, over the classes that a video has, of (V, K) which videos have them and what a network says.
 
     Average precision is the mean, over a class's videos, of the precision among the videos that rank at least as high
     (probabilities; equal ones are at the same rank).
     """
-    if samples.targets is None:
-        return None
-    logits = samples.logits - samples.logits.max(axis=1, keepdims=True)
-    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    classes = np.flatnonzero(samples.targets.any(axis=0))
-    return float(np.mean([average_precision(samples.targets[:, k], scores[:, k]) for k in classes])) * 100
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    scores = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    classes = np.flatnonzero(targets.any(axis=0))
+    return float(np.mean([average_precision(targets[:, k], scores[:, k]) for k in classes])) * 100
 
 
 def average_precision(positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float:

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 
 from afnet.contract import VideoModel
-from bench.data.loader import Batch, present
+from bench.data.batches import Batch, present
 from bench.distributed import Team, team
 from bench.environment import available_cores, describe_environment
 from bench.errors import UserError
-from bench.evaluation import evaluate, first_clips, top1, validation
+from bench.evaluation import evaluate, first_clips, score, validation
 from bench.experiment import SCHEMA, Experiment
 from bench.files import locked, make_folder, replacing, write_json
 from bench.macs import CostModel, cost_model, verify
@@ -106,8 +106,8 @@ def _bring(points: Sequence[Experiment], runs: Path, device: torch.device, crew:
     first = points[0]
     folder = training_folder(runs, first)
 
-    def validate(model: VideoModel) -> float:
-        return top1(model, validation(first), device, crew)
+    def validate(model: VideoModel) -> tuple[str, float]:
+        return score(model, validation(first, on_device=device.type != "cpu"), device, crew)
 
     model, trained = train(first, folder, device, report, crew, validate)
     ready, records = [], []
@@ -180,7 +180,7 @@ def _evaluate(
     cost = cost_model(model, first)
     verify(model, first, cost)
     witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
-    clips = validation(experiment)
+    clips = validation(experiment, on_device=device.type != "cpu")
     samples, bad = evaluate(model, clips, experiment, cost, device, report, crew)
     preview = first_clips(experiment, PREVIEW_CLIPS)
     if crew.is_first:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from afnet.contract import EXECUTIONS, Execution, VideoModel, lay_out_channels_last
 from afnet.inference import optimize_for_inference
-from bench.data.loader import Batch, present
+from bench.data.batches import Batch, present
 from bench.device import capture, host_stops, joules, peak_memory, plain_arithmetic, state, traffic
 from bench.environment import describe_device
 from bench.errors import UserError

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from afnet.contract import Output, Progress, VideoModel, lay_out_channels_last
 from bench.checkpoint import load_checkpoint, restore, save_checkpoint, unusable
+from bench.data.batches import Batch, present
 from bench.data.catalogue import find_dataset
-from bench.data.loader import Batch, TrainingClips, present
+from bench.data.loader import TrainingClips
 from bench.distributed import ALONE, Team
 from bench.environment import available_cores
 from bench.errors import UserError
@@ -31,6 +32,7 @@ from bench.experiment import Experiment, Training
 from bench.files import append_line, read_lines, write_text
 from bench.methods import build_model
 from bench.record import write_description
+from bench.running_statistics import Statistics
 from bench.weights import start_from
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,9 @@ Report = Callable[[str, int, int], None]
 """Called with the stage, the steps done and the steps in all."""
 
 
-Validate = Callable[[VideoModel], float]
+Validate = Callable[[VideoModel], tuple[str, float]]
+"""The name of a data set's metric and its value, the larger the better."""
+
 # A mean loss this many times the first one, or 1 where that was less, is no longer learning.
 RUNAWAY = 10.0
 BEST = "best.pt"
@@ -144,7 +148,7 @@ def train(
 
     Args:
         folder: of the training, locked by the first process of the team.
-        validate: top-1 of a model, where the training validates; called in all processes.
+        validate: how good a model is, where the training validates; called in all processes.
 
     Raises:
         UserError: for a checkpoint that cannot be used; Diverged when the loss is not finite or runs away.
@@ -233,6 +237,14 @@ class _Run:
         if self.team.is_first:
             append_line(self.folder / "progress.jsonl", json.dumps({"step": self.step, **facts}))
 
+    def taken(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch, the wait for it and its bad videos noted."""
+        waited = time.perf_counter()
+        batch = next(batches)
+        self.loading += time.perf_counter() - waited
+        self.bad.update(batch.bad)
+        return batch
+
     def is_due(self) -> bool:
         """Whether a checkpoint is to be written now; the first process decides for all."""
         finished = self.step == self.experiment.steps
@@ -249,10 +261,10 @@ class _Run:
             save_checkpoint(self.folder / "checkpoint.pt", self._state(self.step == self.experiment.steps))
         self.saved_at = time.monotonic()
 
-    def keep_best(self, top1: float) -> None:
+    def keep_best(self, found: float) -> None:
         """Write the weights if no validation before was as good."""
-        if top1 > self.best:
-            self.best = top1
+        if found > self.best:
+            self.best = found
             if self.team.is_first:
                 save_checkpoint(self.folder / BEST, self._state(final=True))
 
@@ -281,6 +293,7 @@ def _loop(run: _Run, report: Report, validate: Validate | None) -> None:
         part=training.batch // training.parts,
         seed=training.seed,
         on_bad=getattr(data.settings, "on_bad", "stop"),
+        on_device=run.device.type != "cpu",
     )
     batches = clips.stream(run.step, experiment.steps, run.parts, workers_of(experiment))
     run.model.train()
@@ -295,10 +308,10 @@ def _loop(run: _Run, report: Report, validate: Validate | None) -> None:
         run.seconds += time.perf_counter() - started
         _after_step(run, losses, kept)
         if validate and training.validate and run.step % (training.validate * clips.steps_per_epoch) == 0:
-            top1 = validate(run.model.eval())
+            metric, found = validate(run.model.eval())
             run.model.train()
-            run.log_line(epoch=run.step // clips.steps_per_epoch, top1=top1)
-            run.keep_best(top1)
+            run.log_line(epoch=run.step // clips.steps_per_epoch, **{metric: found})
+            run.keep_best(found)
         if not losses:
             # After a line of progress and a validation, so that a resumed run logs the same ones; what is reported is
             # kept.
@@ -336,7 +349,7 @@ def _step(run: _Run, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]
     """One step of the optimiser: the mean loss over the step's clips, and the share of frames kept, of all processes.
 
     A step's parts see the same running statistics, and leave the mean of theirs: so it does not matter which process
-    computes which.
+    computes which. A part of which fewer videos can be used than the method needs counts for nothing.
     """
     training, model = run.experiment.training, run.model
     progress = Progress(run.step, run.experiment.steps)
@@ -346,26 +359,44 @@ def _step(run: _Run, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]
     model.prepare(progress)
     run.optimiser.zero_grad(set_to_none=True)
     statistics = Statistics(model, training.parts)
-    totals = torch.zeros(3, dtype=torch.float64)
+    totals = torch.zeros(4, dtype=torch.float64)
+    fewest = max(run.experiment.model.settings.smallest_batch, 1)
     for part in run.parts:
-        waited = time.perf_counter()
-        batch = next(batches)
-        run.loading += time.perf_counter() - waited
-        run.bad.update(batch.bad)
+        batch = run.taken(batches)
         statistics.before_part()
-        torch.manual_seed(step_seed(training.seed, progress.step, part))
-        loss, output = _loss(run, batch, progress)
-        run.scaler.scale(loss / training.parts).backward()
+        if len(batch) >= fewest:
+            torch.manual_seed(step_seed(training.seed, progress.step, part))
+            loss, output = _loss(run, batch, progress)
+            run.scaler.scale(loss / training.parts).backward()
+            totals += torch.tensor([1.0, loss.item(), *_kept(output)], dtype=torch.float64)
         statistics.after_part()
-        totals += torch.tensor([loss.item(), *_kept(output)], dtype=torch.float64)
+    used, total, kept, counted = run.team.sum(totals.to(run.device) if run.team.size > 1 else totals).tolist()
+    if not used:
+        raise _none_left(run, batch)
     statistics.settle(run.team)
     run.team.sum_gradients(model)
+    if used < training.parts:
+        _multiply_gradients(model, training.parts / used)
     run.scaler.unscale_(run.optimiser)
     torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
     run.scaler.step(run.optimiser)
     run.scaler.update()
-    loss, kept, counted = run.team.sum(totals.to(run.device) if run.team.size > 1 else totals).tolist()
-    return loss / training.parts, {"kept": kept / counted} if counted else {}
+    return total / used, {"kept": kept / counted} if counted else {}
+
+
+def _multiply_gradients(model: VideoModel, factor: float) -> None:
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad *= factor
+
+
+def _none_left(run: _Run, batch: Batch) -> UserError:
+    training, (name, reason) = run.experiment.training, batch.bad[0]
+    return UserError(
+        f"None of the {training.batch} training videos of step {run.step + 1} can be used; one of them is {name!r}: "
+        f"{reason}. Expected one at least in every step, with a larger training.batch where there are few; `afbench "
+        f"data verify {run.experiment.data.dataset}` lists what is wrong. The last checkpoint was kept."
+    )
 
 
 def _loss(run: _Run, batch: Batch, progress: Progress) -> tuple[Tensor, Output]:
@@ -381,42 +412,6 @@ def _kept(output: Output) -> tuple[float, float]:
     """Share of frames kept, and 1 where there is such a share."""
     frames = output.selection.frames
     return (0.0, 0.0) if frames is None else (frames.float().mean().item(), 1.0)
-
-
-class Statistics:
-    """A network's buffers over the parts of a step: each part begins with those of before the step.
-
-    What parts make of them is averaged, so that it is the same on any number of processes; of integers, which count
-    forwards, a step counts one. With a single part nothing is done.
-    """
-
-    def __init__(self, model: VideoModel, parts: int) -> None:
-        self._parts = parts
-        self._buffers = list(model.buffers()) if parts > 1 else []
-        self._before = [buffer.clone() for buffer in self._buffers]
-        self._sums = [torch.zeros_like(buffer) for buffer in self._buffers if buffer.is_floating_point()]
-
-    def before_part(self) -> None:
-        """As they were before the step."""
-        for buffer, before in zip(self._buffers, self._before, strict=True):
-            buffer.copy_(before)
-
-    def after_part(self) -> None:
-        """Take up what the part made of them."""
-        for total, buffer in zip(self._sums, self._floating(), strict=True):
-            total += buffer
-
-    def settle(self, team: Team) -> None:
-        """The mean over all parts."""
-        if not self._sums:
-            return
-        flat = team.sum(torch.cat([total.reshape(-1) for total in self._sums])) / self._parts
-        sizes = [total.numel() for total in self._sums]
-        for buffer, mean in zip(self._floating(), flat.split(sizes), strict=True):
-            buffer.copy_(mean.view_as(buffer))
-
-    def _floating(self) -> list[Tensor]:
-        return [buffer for buffer in self._buffers if buffer.is_floating_point()]
 
 
 def workers_of(experiment: Experiment) -> int:

@@ -2,15 +2,19 @@
 
 Parts are chosen in a picture, the frame resized. One of the network's size is cut from the resized frame, exact to the
 pixel. One of another size is cut from the frame as it was decoded and resampled once: "resize, then crop" but for one
-resampling less and edges on the decoded frame's whole pixels. Imports no torch but in `resampled`.
+resampling less and edges on the decoded frame's whole pixels. Imports no torch before one is resampled.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -113,21 +117,38 @@ def cut(frames: NDArray[np.uint8], part: Part) -> NDArray[np.uint8]:
 
 
 def resampled(frames: NDArray[np.uint8], size: Size, mirrored: bool = False) -> NDArray[np.uint8]:
-    """Frames (T, h, w, 3) at another size, antialiased bilinear as Pillow resizes; themselves where they have it."""
+    """Frames (T, h, w, 3) as `resized` makes them; themselves where there is nothing to do."""
     if frames.shape[1:3] == size and not mirrored:
         return frames
     import torch
-    from torch.nn import functional
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine several wait for each other longer than so little work takes
     try:
-        planes = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # (T, 3, h, w), channels-last
-        if mirrored:
-            planes = planes.flip(3)
-        if frames.shape[1:3] != size:
-            planes = functional.interpolate(planes, size, mode="bilinear", antialias=True, align_corners=False)
+        found: NDArray[np.uint8] = resized(torch.from_numpy(np.ascontiguousarray(frames)), size, mirrored).numpy()
     finally:
         torch.set_num_threads(threads)
-    found: NDArray[np.uint8] = planes.permute(0, 2, 3, 1).numpy()
     return found
+
+
+def resized(frames: Tensor, size: Size, mirrored: bool = False) -> Tensor:
+    """Frames (T, h, w, 3) uint8 at another size, antialiased bilinear as Pillow resizes.
+
+    On a processor in whole numbers; elsewhere, where torch has no such kernel, in single precision: no pixel differs by
+    more than 1.
+    """
+    planes = frames.permute(0, 3, 1, 2)  # (T, 3, h, w), channels-last
+    if mirrored:
+        planes = planes.flip(3)
+    if planes.shape[2:] != size:
+        planes = _interpolated(planes, size, in_integers=planes.device.type == "cpu")
+    return planes.permute(0, 2, 3, 1)
+
+
+def _interpolated(planes: Tensor, size: Size, in_integers: bool) -> Tensor:
+    """(T, 3, h, w) uint8 at another size."""
+    from torch.nn import functional
+
+    values = planes if in_integers else planes.float()
+    found = functional.interpolate(values, size, mode="bilinear", antialias=True, align_corners=False)
+    return found if in_integers else found.round_().clamp_(0, 255).to(planes.dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.data.loader import present
+from bench.data.batches import present
 from bench.device import host_stops, peak_memory, state
 from bench.evaluation import first_clips
 from bench.experiment import Timing

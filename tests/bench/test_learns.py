@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.data.batches import present
 from bench.data.catalogue import DigitsSettings, find_dataset
-from bench.data.loader import TrainingClips, present
+from bench.data.loader import TrainingClips
 from bench.experiment import Data, Experiment, Model, Runtime, Training
 from bench.methods import METHODS
 from bench.settings import FFN

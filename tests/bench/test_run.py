@@ -349,7 +349,7 @@ def test_frames_other_than_trained_are_refused_where_weights_are_tied(undisturbe
 @pytest.mark.slow
 def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) -> None:
     """The data set's ceiling, measured: order told apart, no model passes one half; with order, TSM does."""
-    from bench.data.loader import normalise
+    from bench.data.batches import normalise
     from bench.training import set_up_torch, train
 
     experiment = small("tsm", frames=8)
@@ -369,7 +369,7 @@ def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) ->
         shuffled = np.take_along_axis(batch.clips, order[:, :, None, None, None], axis=1)
         with torch.no_grad():
             for clips, add in ((batch.clips, 0), (shuffled, 1)):
-                found = model(normalise(clips, torch.device("cpu"))).logits.argmax(1).numpy() == batch.labels
+                found = model(normalise(torch.from_numpy(clips))).logits.argmax(1).numpy() == batch.labels
                 right += found.sum() * (1 - add)
                 shuffled_right += found.sum() * add
         total += len(batch)

@@ -11,7 +11,7 @@ import torch
 
 from afnet.contract import VideoModel
 from bench import throughput, timing
-from bench.data.loader import present
+from bench.data.batches import present
 from bench.errors import UserError
 from bench.evaluation import first_clips
 from bench.experiment import Experiment, Timing

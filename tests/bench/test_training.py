@@ -391,7 +391,7 @@ def test_the_best_validation_leaves_its_weights(tmp_path: Path, monkeypatch: pyt
     model = Slope()
     monkeypatch.setattr("bench.training.make_model", lambda experiment: model)
     experiment = replace(plain(1, epochs=3, validate=1), runtime=Runtime(threads=1, log_every=1))
-    train(experiment, tmp_path, CPU, lambda *_: None, validate=lambda model: next(found))
+    train(experiment, tmp_path, CPU, lambda *_: None, validate=lambda model: ("top1", next(found)))
     last, best = model.weight[0].item(), Slope()
     load_best(best, experiment, tmp_path)
     assert best.weight[0].item() == pytest.approx(model.path[2]) != last

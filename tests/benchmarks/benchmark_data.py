@@ -18,12 +18,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.data.batches import Batch
 from bench.data.frames import read_frames
 from bench.data.listing import Item, Layout, write_prepared
-from bench.data.loader import Batch, TrainingClips, stream
+from bench.data.loader import TrainingClips
 from bench.data.stored import Stored
 from bench.data.video import all_frames, read_video
 from bench.data.views import Resizing
+from bench.data.workers import stream
 from bench.throughput import take_turns
 from tests.videos import Kind, write_video
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from bench.data.batches import LEFT, Batch, assembled, finished, normalise
 from bench.data.digits import Digits
-from bench.data.loader import Batch, TrainingClips, ValidationClips, assembled, normalise
+from bench.data.loader import TrainingClips, ValidationClips
 from bench.data.source import Sampling, Taken
 from bench.errors import BadClip, UserError
 
@@ -26,12 +28,12 @@ BY_HAND = {
 @pytest.mark.parametrize("value", BY_HAND)
 def test_a_grey_pixel_becomes_what_the_hand_finds(value: int) -> None:
     clips = np.full((1, 1, 1, 1, 3), value, np.uint8)
-    assert normalise(clips, CPU).flatten().tolist() == pytest.approx(BY_HAND[value], abs=1e-5)
+    assert normalise(torch.from_numpy(clips)).flatten().tolist() == pytest.approx(BY_HAND[value], abs=1e-5)
 
 
 def test_every_pixel_keeps_its_place_and_channels_move_before_the_map() -> None:
     clips = np.arange(2 * 3 * 4 * 5 * 3).astype(np.uint8).reshape(2, 3, 4, 5, 3)
-    pixels = normalise(clips, CPU)
+    pixels = normalise(torch.from_numpy(clips))
     assert pixels.shape == (2, 3, 3, 4, 5)
     for n, t, y, x in ((0, 0, 0, 0), (1, 2, 3, 4), (1, 0, 2, 3), (0, 1, 3, 1)):
         expected = [
@@ -42,17 +44,17 @@ def test_every_pixel_keeps_its_place_and_channels_move_before_the_map() -> None:
 
 
 def test_frames_are_laid_out_channels_last() -> None:
-    frames = normalise(np.zeros((2, 3, 4, 5, 3), np.uint8), CPU).flatten(0, 1)
+    frames = normalise(torch.zeros((2, 3, 4, 5, 3), dtype=torch.uint8)).flatten(0, 1)
     assert frames.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_pixels_have_the_type_asked_for(dtype: torch.dtype) -> None:
-    assert normalise(np.zeros((1, 1, 2, 2, 3), np.uint8), CPU, dtype).dtype == dtype
+    assert normalise(torch.zeros((1, 1, 2, 2, 3), dtype=torch.uint8), dtype).dtype == dtype
 
 
 def test_pixels_are_single_precision_unless_asked() -> None:
-    assert normalise(np.zeros((1, 1, 2, 2, 3), np.uint8), CPU).dtype == torch.float32
+    assert normalise(torch.zeros((1, 1, 2, 2, 3), dtype=torch.uint8)).dtype == torch.float32
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -65,7 +67,7 @@ def test_a_batch_holds_each_clip_at_its_own_times(split: str) -> None:
         clip = digits.clip(split, video, take[video])
         return [Taken(take[video], clip.frames, (clip.label,), informative=clip.informative, boxes=clip.boxes)]
 
-    batch = assembled(digits, split, videos, taken, "stop")
+    batch = assembled(digits, split, videos, taken, on_bad="stop")
     assert len(batch) == 3
     assert batch.videos.tolist() == [7, 0, 3]
     assert batch.times.tolist() == [[1, 20, 40], [5, 6, 7], [0, 30, 47]]
@@ -219,8 +221,33 @@ def test_what_is_not_of_the_networks_size_is_resampled_and_what_is_to_be_mirrore
     def taken(video: int) -> list[Taken]:
         return [Taken(np.arange(2), left, (0,), mirrored=video == 1)]
 
-    straight, mirrored = assembled(Numbered(), "train", np.arange(2), taken, "stop").clips
+    straight, mirrored = assembled(Numbered(), "train", np.arange(2), taken, on_bad="stop").clips
     assert np.array_equal(straight, left) and np.array_equal(mirrored, left[:, :, ::-1])
+
+
+def sized(video: int) -> NDArray[np.uint8]:
+    """Frames as a crop may have: larger than the network's size of 16, smaller, very large, and its own."""
+    height, width = ((20, 22), (9, 13), (70, 40), (16, 16))[video % 4]
+    return np.random.default_rng(video).integers(0, 256, (2, height, width, 3), np.uint8)
+
+
+def test_what_is_left_to_the_device_is_what_workers_do() -> None:
+    """Several views, some mirrored; what is large is made small before it is moved."""
+
+    def taken(video: int) -> list[Taken]:
+        return [Taken(np.arange(2), sized(4 * video + view), (0,), mirrored=view % 2 == 1) for view in range(4)]
+
+    source = Numbered(size=16)
+    done = assembled(source, "train", np.arange(2), taken, on_bad="stop")
+    left = assembled(source, "train", np.arange(2), taken, on_bad="stop", on_device=True)
+    assert left.raw is not None
+    assert left.raw.sizes[:4] == ((20, 22), (9, 13), (16, 16), (16, 16))
+    assert left.clips.nbytes <= LEFT * done.clips.nbytes
+    moved = finished(left, CPU)
+    assert moved.shape == done.clips.shape
+    apart = np.abs(moved.numpy().astype(int) - done.clips)
+    assert apart.reshape(2, 4, -1)[:, :3].max() == 0
+    assert apart.max() <= 1  # mirrored and made small, or the other way round
 
 
 # --- Bad videos -------------------------------------------------------------------------------------------------------
@@ -261,8 +288,12 @@ def test_the_other_videos_of_a_training_do_not_change_when_one_is_left_out() -> 
         assert np.array_equal(left.clips, every.clips[kept])
 
 
-def test_a_batch_of_which_nothing_is_left_stops_even_where_bad_videos_are_left_out() -> None:
-    clips = ValidationClips(Numbered(bad=frozenset({4, 5, 6, 7})), 8, Sampling(2), batch=4, on_bad="skip")
-    assert len(clips.make(0)) == 4
-    with pytest.raises(UserError, match=r"None of 4 val videos of a batch can be used; the first: /data/4/00001.jpg"):
-        clips.make(1)
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_batch_of_which_nothing_is_left_is_empty(on_device: bool) -> None:
+    source = Numbered(bad=frozenset({4, 5, 6, 7}), multi_label=True)
+    clips = ValidationClips(source, 8, Sampling(2), batch=4, on_bad="skip", on_device=on_device)
+    full, empty = clips.stream()
+    assert (len(full), full.views, len(full.bad)) == (4, 1, 0)
+    assert (len(empty), empty.views, len(empty.bad)) == (0, 0, 4)
+    assert empty.targets is not None and empty.targets.shape == (0, 5)
+    assert len(finished(empty, CPU)) == 0

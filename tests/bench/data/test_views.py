@@ -7,12 +7,26 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.data.views import PAIRS, PLACES, Draw, Part, Resizing, centre, cut, drawn, multi_scale, resampled, three
+from bench.data.views import (
+    PAIRS,
+    PLACES,
+    Draw,
+    Part,
+    Resizing,
+    _interpolated,
+    centre,
+    cut,
+    drawn,
+    multi_scale,
+    resampled,
+    three,
+)
 
 DRAWS = [Draw(pair, place) for pair in range(len(PAIRS)) for place in range(len(PLACES))]
 sides = st.integers(1, 700)
@@ -213,6 +227,15 @@ def test_resampling_is_pillows(shape: tuple[int, int], size: tuple[int, int]) ->
     for one, frame in zip(found, frames, strict=True):
         wanted = np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BILINEAR), int)
         assert np.abs(one - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (300, 280), (158, 240)])
+def test_in_floating_point_no_pixel_differs_by_more_than_one(shape: tuple[int, int]) -> None:
+    """As devices compute that have no kernel for whole numbers."""
+    planes = torch.from_numpy(picture(*shape)[None]).permute(0, 3, 1, 2)
+    whole, real = (_interpolated(planes, (224, 224), in_integers) for in_integers in (True, False))
+    assert real.dtype == torch.uint8
+    assert (whole.int() - real.int()).abs().max() <= 1
 
 
 def test_a_part_of_a_frame_is_resampled_as_pillow_does_a_box() -> None:
