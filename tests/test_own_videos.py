@@ -53,11 +53,11 @@ def prepare(videos: Path, *more: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kept", [[], ["--keep-videos"]], ids=["frames", "videos"])
+@pytest.mark.parametrize("options", [["--short-side", "80"], ["--keep-videos"]], ids=["frames", "videos"])
 def test_from_a_folder_of_videos_to_a_report(
-    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: list[str]
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
-    prepare(videos, "--short-side", "80", *kept)
+    prepare(videos, *options)
     said = capsys.readouterr()
     assert "left out: left/broken" in said.err and "4 classes" in said.out
     prepared = read_prepared(tmp_path / "data" / "my-digits")

@@ -185,6 +185,11 @@ class DataPrepare:
             raise UserError(f"{option(source)} needs {' and '.join(map(option, missing))} too.")
         if useless:
             raise UserError(f"{', '.join(map(option, useless))} has no use with {option(source)}; expected none of it.")
+        if self.keep_videos and (unused := sorted(given & set(PICTURES))):
+            raise UserError(
+                f"{', '.join(map(option, unused))} has no use with --keep-videos, which extracts nothing; expected one "
+                "or the other."
+            )
 
 
 @dataclass(frozen=True)

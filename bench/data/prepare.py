@@ -271,12 +271,13 @@ def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) ->
         UserError: when something cannot be written.
     """
     try:
+        if pictures is None and layout.kind == "frames":
+            return counted(entry.source, layout, entry.frames)
+        from bench.data.video import check_whole, count_frames
+
+        check_whole(entry.source)
         if pictures is not None:
             return extract(entry.source, root, entry.path, pictures)
-        if layout.kind == "frames":
-            return counted(entry.source, layout, entry.frames)
-        from bench.data.video import count_frames
-
         return count_frames(entry.source)
     except BadClip as error:
         return f"{error.file} {error.reason}"

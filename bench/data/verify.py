@@ -138,8 +138,9 @@ def look(media: Path, layout: Layout, quick: bool, item: Item) -> tuple[str, str
 
 
 def _look_at_video(path: Path, quick: bool, item: Item) -> tuple[str, str] | None:
-    from bench.data.video import all_frames, count_frames
+    from bench.data.video import all_frames, check_whole, count_frames
 
+    check_whole(path)
     count = count_frames(path) if quick else sum(1 for _ in all_frames(path))
     if count != item.frames:
         return ("short" if count < item.frames else "long"), f"{path} has {count} frames, the list says {item.frames}"

@@ -134,6 +134,40 @@ def count_frames(path: Path) -> int:
     return count
 
 
+# A file may lack so much of what its header promises: headers are rounded, and a last frame may have no duration.
+PROMISED = 0.95
+SECONDS = 1.0
+
+
+def check_whole(path: Path) -> None:
+    """Look whether a video is as long as its header says, by its packets; a header that says nothing proves nothing.
+
+    Without an index in their end, as WebM, Matroska, AVI and FLV are, files that were cut short play as shorter ones.
+
+    Raises:
+        BadClip: where it is not, or as count_frames.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = _stream(path, container)
+            frames, end = 0, 0.0
+            for packet in container.demux():
+                if packet.dts is None and packet.pts is None:
+                    continue
+                frames += packet.stream is stream
+                # Sound may go on after the pictures: the file ends where its last stream does.
+                shown = max(time for time in (packet.pts, packet.dts) if time is not None)
+                end = max(end, float((shown + (packet.duration or 0)) * (packet.time_base or 0)))
+            begin = max(container.start_time or 0, 0) / av.time_base
+            length = (container.duration or 0) / av.time_base
+    except DAMAGE as error:
+        raise BadClip(str(path), f"cannot be read ({_reason(error)})") from error
+    if stream.frames and frames < PROMISED * stream.frames:
+        raise BadClip(str(path), f"is cut short: it has {frames} of the {stream.frames} frames that its header says")
+    if length - (end - begin) > max(SECONDS, (1 - PROMISED) * length):
+        raise BadClip(str(path), f"is cut short: it ends after {end:.1f} of the {length:.1f} s that its header says")
+
+
 def _stream(path: Path, container: InputContainer) -> VideoStream:
     if not container.streams.video:
         raise BadClip(str(path), "holds no video")

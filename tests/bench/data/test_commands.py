@@ -103,9 +103,9 @@ def test_a_broken_video_stops_or_is_left_out_and_named(
     (videos / "run" / "3.mp4").write_bytes(b"")
     assert prepare_own() == 2
     said = capsys.readouterr().err
-    assert "video 'run/3.mp4' cannot be used: videos/run/3.mp4 cannot be decoded" in said and "Traceback" not in said
+    assert "video 'run/3.mp4' cannot be used: videos/run/3.mp4 cannot be read" in said and "Traceback" not in said
     assert prepare_own("--on-bad", "skip") == 0
-    assert "left out: run/3.mp4: videos/run/3.mp4 cannot be decoded" in capsys.readouterr().err
+    assert "left out: run/3.mp4: videos/run/3.mp4 cannot be read" in capsys.readouterr().err
 
 
 def test_a_damaged_description_is_listed_as_such(
@@ -147,6 +147,10 @@ def test_a_damaged_description_is_listed_as_such(
         (
             ["prepare", "mine", "--lists", "a", "b", "--media", "c", "--classes", "d", "--keep-videos", "--seed", "1"],
             ["--keep-videos, --seed has no use with --lists"],
+        ),
+        (
+            ["prepare", "mine", "--from-folder", "clips", "--keep-videos", "--short-side", "80", "--rate", "2"],
+            ["--rate, --short-side has no use with --keep-videos"],
         ),
         (["prepare", "mine", "--from-folder", "videos", "--quality", "101"], ["--quality is 101", "at most 100"]),
         (["prepare", "mine", "--from-folder", "videos", "--val-share", "1"], ["--val-share is 1.0", "below 1"]),

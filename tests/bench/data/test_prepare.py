@@ -251,7 +251,7 @@ def test_a_preparation_in_processes(videos: Path, tmp_path: Path) -> None:
     plan = plan_of(videos, "a", "b", "text", "c", made={"from": "folder"})
     outcome = prepare(plan, tmp_path / "root", workers=2, on_bad="skip", report=lambda *counts: said.append(counts))
     assert said == [(number, 4) for number in range(5)]
-    assert list(outcome.bad) == ["run/text.mp4"] and "text.mp4 cannot be decoded" in outcome.bad["run/text.mp4"]
+    assert list(outcome.bad) == ["run/text.mp4"] and "text.mp4 cannot be read" in outcome.bad["run/text.mp4"]
     prepared = read_prepared(tmp_path / "root")
     assert prepared == outcome.prepared
     assert [item.line() for split in ("train", "val") for item in prepared.items(split)] == [
@@ -306,7 +306,7 @@ def test_lists_may_take_other_numbers_of_frames_of_one_folder(videos: Path, tmp_
 @pytest.mark.parametrize("name", ["empty", "text"])
 def test_a_video_that_cannot_be_used_stops_a_preparation(videos: Path, tmp_path: Path, alone: None, name: str) -> None:
     said = refused(plan_of(videos, "a", name, "b"), tmp_path)
-    assert f"The train video 'run/{name}.mp4' cannot be used: {videos}/run/{name}.mp4 cannot be decoded" in said
+    assert f"The train video 'run/{name}.mp4' cannot be used: {videos}/run/{name}.mp4 cannot be read" in said
     assert "--on-bad skip" in said and not (tmp_path / "dataset.json").exists()
 
 

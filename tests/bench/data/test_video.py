@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from bench.data.video import all_frames, count_frames, read_video
+from bench.data.video import all_frames, check_whole, count_frames, read_video
 from bench.errors import BadClip
-from tests.videos import KINDS, numbered, write_video
+from tests.videos import KINDS, Kind, numbered, write_video
 
 LENGTH = 36
 
@@ -99,6 +100,56 @@ def test_what_is_no_whole_video_is_named(folder: Path, tmp_path: Path, damage: o
     path.write_bytes(damage(path_of(folder, "vp9").read_bytes()))  # type: ignore[operator]
     with pytest.raises(BadClip, match=f"bad.webm .*({words}|fewer)"):
         read_video(path, np.array([0, 35]))
+
+
+def longer(kind: Kind, path: Path) -> bytes:
+    """A video of four seconds."""
+    write_video(path, numbered(4 * kind.rate, kind), kind)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", [*KINDS, "matroska", "transport"])
+def test_whole_videos_are_whole(tmp_path: Path, name: str) -> None:
+    kind = {**KINDS, "matroska": Kind(suffix=".mkv"), "transport": Kind(suffix=".ts")}[name]
+    path = tmp_path / f"whole{kind.suffix}"
+    longer(kind, path)
+    check_whole(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Kind("libvpx-vp9", ".webm"), r"is cut short: it ends after [12]\.\d of the 4.0 s that its header says"),
+        (Kind(suffix=".mkv"), r"is cut short: it ends after [12]\.\d of the 4.0 s that its header says"),
+        (Kind("mpeg4", ".avi"), r"is cut short: it has \d+ of the 48 frames that its header says"),
+    ],
+)
+def test_videos_cut_short_are_not_taken_for_shorter_ones(tmp_path: Path, kind: Kind, words: str) -> None:
+    path = tmp_path / f"cut{kind.suffix}"
+    data = longer(kind, path)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadClip, match=words):
+        check_whole(path)
+
+
+def test_sound_that_ends_before_the_pictures_or_after_them_cuts_nothing_short(tmp_path: Path) -> None:
+    for seconds in (1, 6):
+        path = tmp_path / f"{seconds}.mkv"
+        with av.open(str(path), "w") as container:
+            video, audio = container.add_stream("libx264", rate=12), container.add_stream("aac", rate=8000)
+            assert isinstance(video, av.VideoStream) and isinstance(audio, av.AudioStream)
+            video.height, video.width, video.pix_fmt = 64, 80, "yuv420p"
+            for number in range(36):
+                frame = av.VideoFrame.from_ndarray(np.full((64, 80, 3), 5 * number, np.uint8), format="rgb24")
+                container.mux(video.encode(frame))
+            container.mux(video.encode())
+            for _ in range(seconds * 8):
+                sound = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), format="fltp", layout="mono")
+                sound.sample_rate = 8000
+                container.mux(audio.encode(sound))
+            container.mux(audio.encode())
+        check_whole(path)
+        assert count_frames(path) == 36
 
 
 def test_a_missing_file_and_one_without_pictures_are_named(folder: Path, tmp_path: Path) -> None:
