@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import socket
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +75,77 @@ def describe_device(device: str) -> dict[str, Any]:
     return {"kind": "cpu", "name": processor(), "threads": torch.get_num_threads()}
 
 
+ROOT = Path(__file__).resolve().parent.parent
+# Of what was changed no more is kept: a file of results that nobody told git about is no source.
+LARGEST_PATCH = 4_000_000
+
+
+@cache
 def source_version() -> dict[str, Any]:
-    """Commit of the checkout this code runs from and whether it was changed; nulls outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    """The checkout that this code runs from, as it was when this process first asked; nulls outside of one.
 
-    def git(*arguments: str) -> str | None:
-        try:
-            answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return answer.stdout.strip() if answer.returncode == 0 else None
+    Returns:
+        commit; dirty: whether anything was changed; patch: a digest of what, None where nothing was.
+    """
+    if _git("rev-parse", "--show-toplevel") != str(ROOT):
+        return {"commit": None, "dirty": None, "patch": None}
+    dirty = bool(_git("status", "--porcelain"))
+    patch = hashlib.sha256(source_patch().encode()).hexdigest()[:16] if dirty else None
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": dirty, "patch": patch}
 
-    if git("rev-parse", "--show-toplevel") != str(root):
-        return {"commit": None, "dirty": None}
-    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+
+@cache
+def source_patch() -> str:
+    """What was changed since the commit, as `git apply` takes it, with files that are new."""
+    parts = [_git("diff", "HEAD", "--binary", strip=False) or ""]
+    new = (_git("ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
+    small = [name for name in new if name and (ROOT / name).is_file() and (ROOT / name).stat().st_size < LARGEST_PATCH]
+    # Exit status 1 says that they differ.
+    parts += [
+        _git("diff", "--no-index", "--binary", "/dev/null", name, expected=1, strip=False) or "" for name in small
+    ]
+    whole = "".join(parts)
+    if len(whole) <= LARGEST_PATCH:
+        return whole
+    return f"# The first {LARGEST_PATCH} characters of {len(whole)}\n{whole[:LARGEST_PATCH]}"
+
+
+def _git(*arguments: str, expected: int = 0, strip: bool = True) -> str | None:
+    """What git says of the checkout; None where it cannot be asked."""
+    command = ["git", "-C", str(ROOT), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    text = answer.stdout.decode(errors="replace")
+    return (text.strip() if strip else text) if answer.returncode == expected else None
+
+
+SUBMISSION = "AFNET_BENCH_SUBMISSION"
+
+
+def describe_job() -> dict[str, Any] | None:
+    """The scheduler's job that this process is part of, and who submitted it; None outside of one.
+
+    Returns:
+        scheduler, cluster, id (with the task of an array), restarts, nodes, node, tasks; submission: what the launcher
+        left in the environment, see `sweeps.job`.
+    """
+    submission = json.loads(os.environ.get(SUBMISSION) or "null")
+    if "SLURM_JOB_ID" not in os.environ:
+        return None if submission is None else {"scheduler": "local", "submission": submission}
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return {
+        "scheduler": "slurm",
+        "cluster": os.environ.get("SLURM_CLUSTER_NAME"),
+        "id": f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"],
+        "restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+        "partition": os.environ.get("SLURM_JOB_PARTITION"),
+        "nodes": os.environ.get("SLURM_JOB_NODELIST"),
+        "node": os.environ.get("SLURMD_NODENAME"),
+        "tasks": int(os.environ.get("SLURM_NTASKS") or 1),
+        "submission": submission,
+    }
 
 
 def package_version(package: str) -> str | None:

@@ -1,6 +1,7 @@
 """What a run leaves behind, and the only code that writes it. Imports no torch.
 
     runs/<dataset>/<method>/<training_id>/            experiment.json  checkpoint.pt  progress.jsonl  heartbeat.json
+                                                      attempts.jsonl
     runs/<dataset>/<method>/<training_id>/points/<experiment_id>/     result.json  samples.parquet  clips.jpg
 
 A valid result.json is the only meaning of "done". Records merge by copying folders.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,12 +40,33 @@ def write_description(folder: Path, experiment: Experiment) -> None:
         write_json(path, experiment.training_dict())
 
 
+EVALUATED = "evaluated.json"
+
+
+def write_evaluated(point: Path, experiment: Experiment, values: dict[str, Any]) -> None:
+    """Keep all of a record but its times until those are measured."""
+    write_json(point / EVALUATED, {"schema": SCHEMA, "experiment_id": experiment.experiment_id, **values})
+
+
+def read_evaluated(point: Path, experiment: Experiment) -> dict[str, Any] | None:
+    """What `write_evaluated` kept; None where it is not there whole, with the samples that it is about."""
+    try:
+        values = json.loads((point / EVALUATED).read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    known = isinstance(values, dict) and values.get("schema") == SCHEMA
+    if not known or values.get("experiment_id") != experiment.experiment_id:
+        return None
+    return values if (point / "samples.parquet").is_file() else None
+
+
 @dataclass(frozen=True)
 class Heartbeat:
     """A sign of life.
 
     Attributes:
         time: of the sign, in seconds since 1970.
+        host: it came from.
         stage: what the run does: "train", "evaluate", "time"; "done" at its end.
         step: steps of the stage that are done.
         steps: of them in all.
@@ -54,11 +77,13 @@ class Heartbeat:
     stage: str
     step: int
     steps: int
+    host: str = ""
 
 
 def write_heartbeat(folder: Path, stage: str, step: int, steps: int) -> None:
     """Say that a run is alive, and where it stands."""
-    write_json(folder / "heartbeat.json", asdict(Heartbeat(os.getpid(), time.time(), stage, step, steps)))
+    beat = Heartbeat(os.getpid(), time.time(), stage, step, steps, socket.gethostname())
+    write_json(folder / "heartbeat.json", asdict(beat))
 
 
 def read_heartbeat(folder: Path) -> Heartbeat | None:
@@ -66,7 +91,12 @@ def read_heartbeat(folder: Path) -> Heartbeat | None:
     try:
         values = json.loads((folder / "heartbeat.json").read_text())
         return Heartbeat(
-            int(values["pid"]), float(values["time"]), str(values["stage"]), int(values["step"]), int(values["steps"])
+            int(values["pid"]),
+            float(values["time"]),
+            str(values["stage"]),
+            int(values["step"]),
+            int(values["steps"]),
+            str(values.get("host", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

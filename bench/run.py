@@ -7,6 +7,8 @@ import copy
 import io
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,28 @@ import torch
 from PIL import Image
 
 from afnet.contract import VideoModel
+from bench.attempts import attempt, read_attempts
 from bench.data.batches import Batch, present
 from bench.distributed import Team, team
 from bench.environment import available_cores, describe_environment
 from bench.errors import UserError
 from bench.evaluation import evaluate, first_clips, score, validation
-from bench.experiment import SCHEMA, Experiment
+from bench.experiment import Experiment
 from bench.files import locked, make_folder, replacing, write_json
 from bench.macs import CostModel, cost_model, verify
 from bench.methods import find_method
 from bench.metrics import compute_metrics
-from bench.record import Result, find_result, point_folder, read_result, training_folder, write_heartbeat
+from bench.record import (
+    EVALUATED,
+    Result,
+    find_result,
+    point_folder,
+    read_evaluated,
+    read_result,
+    training_folder,
+    write_evaluated,
+    write_heartbeat,
+)
 from bench.samples import write_samples
 from bench.timing import Point, measure_times
 from bench.training import Report, Trained, load_best, set_up_torch, train
@@ -75,14 +88,26 @@ def run_points(points: Sequence[Experiment], runs: Path, report: Report = quiet)
     """Bring points of one training to their records: trained or loaded once, timed in turns with one another.
 
     Args:
-        points: with the same training_id, device and timing settings.
+        points: with the same training_id; those with the same timing settings take turns.
 
     Raises:
-        UserError: as run_experiment; none of the points that are measured together is recorded then.
+        UserError: as run_experiment; none of the points that are timed together is recorded then.
     """
+    _run(points, runs, report, timed=True)
+    return [read_result(point_folder(runs, point) / "result.json") for point in points]
+
+
+def evaluate_points(points: Sequence[Experiment], runs: Path, report: Report = quiet) -> None:
+    """As `run_points`, but for times: what is found is kept, and `run_points` goes on from there, on another machine
+    if need be.
+    """
+    _run(points, runs, report, timed=False)
+
+
+def _run(points: Sequence[Experiment], runs: Path, report: Report, *, timed: bool) -> None:
     first = points[0]
     assert {point.training_id for point in points} == {first.training_id}
-    device = choose_device(first)
+    device = choose_device(first, timed)
     folder = training_folder(runs, first)
     for path in (folder, *(point_folder(runs, point) for point in points)):
         make_folder(path)
@@ -90,18 +115,26 @@ def run_points(points: Sequence[Experiment], runs: Path, report: Report = quiet)
         if crew.is_first:
             stack.enter_context(locked(folder, f"Another process works on {folder}; waiting for it."))
         # The first process says what there is to do, once it holds the folder.
-        missing = crew.gathered([point for point in points if crew.is_first and find_result(runs, point) is None])[0]
+        missing = crew.gathered([point for point in points if crew.is_first and _is_missing(point, runs, timed)])[0]
         if missing:
             set_up_torch(first.runtime.threads or available_cores(), device)
             report = beating(folder, report) if crew.is_first else quiet
-            _bring(missing, runs, device, crew, report)
+            with attempt(folder, [point.experiment_id for point in missing]) if crew.is_first else nullcontext():
+                _bring(missing, runs, device, crew, report, timed)
             if crew.is_first:
                 write_heartbeat(folder, "done", first.steps, first.steps)
         crew.gathered(None)  # all of them wait for the records
-    return [read_result(point_folder(runs, point) / "result.json") for point in points]
 
 
-def _bring(points: Sequence[Experiment], runs: Path, device: torch.device, crew: Team, report: Report) -> None:
+def _is_missing(point: Experiment, runs: Path, timed: bool) -> bool:
+    if find_result(runs, point) is not None:
+        return False
+    return timed or read_evaluated(point_folder(runs, point), point) is None
+
+
+def _bring(
+    points: Sequence[Experiment], runs: Path, device: torch.device, crew: Team, report: Report, timed: bool
+) -> None:
     """Train, by all processes, then measure: evaluation by all of them, the rest by the first one, alone."""
     first = points[0]
     folder = training_folder(runs, first)
@@ -110,27 +143,43 @@ def _bring(points: Sequence[Experiment], runs: Path, device: torch.device, crew:
         return score(model, validation(first, on_device=device.type != "cpu"), device, crew)
 
     model, trained = train(first, folder, device, report, crew, validate)
-    ready, records = [], []
+    ready = []
     for experiment in points:
-        started = time.perf_counter()
-        own = _at_point(copy.deepcopy(model), experiment, folder)
-        cost, facts = _evaluate(own, experiment, point_folder(runs, experiment), device, crew, report)
-        facts["left_out"]["train"] = trained.bad
+        point, own = point_folder(runs, experiment), _at_point(copy.deepcopy(model), experiment, folder)
+        first_batch = present(own, first_clips(experiment, VERIFIED_CLIPS), device)
+        cost = cost_model(own, first_batch)
+        if not crew.gathered(read_evaluated(point, experiment) if crew.is_first else None)[0]:
+            started = time.perf_counter()
+            verify(own, first_batch, cost)
+            facts = _evaluate(own, cost, experiment, point, device, crew, report)
+            facts["left_out"]["train"] = trained.bad
+            facts["stages"] = {**_seconds(trained), "evaluation": round(time.perf_counter() - started, 3)}
+            if crew.is_first:
+                write_evaluated(point, experiment, facts)
         ready.append(Point(own, experiment, cost))
-        records.append((facts, time.perf_counter() - started))
-    if crew.is_first:
-        _time(ready, records, runs, trained, report)
+    if crew.is_first and timed:
+        for timing in dict.fromkeys(each.experiment.timing for each in ready):
+            _time([each for each in ready if each.experiment.timing == timing], runs, report)
 
 
-def choose_device(experiment: Experiment) -> torch.device:
+def _seconds(trained: Trained) -> dict[str, Any]:
+    share = round(trained.loading / trained.total, 4) if trained.total else 0.0
+    return {"unit": "seconds", "training": round(trained.total, 3), "training_loader_share": share}
+
+
+def choose_device(experiment: Experiment, timed: bool = True) -> torch.device:
     """Where to train and evaluate.
+
+    Args:
+        timed: whether the times are measured here too.
 
     Raises:
         UserError: when CUDA is asked for, here or for timing, and there is none.
     """
     wanted = experiment.runtime.device
     check_device(wanted, "runtime.device")
-    check_device(experiment.timing.device, "timing.device")
+    if timed:
+        check_device(experiment.timing.device, "timing.device")
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
@@ -142,43 +191,40 @@ def check_device(device: str, field: str) -> None:
         raise UserError(f"{field} is 'cuda', but torch sees no CUDA device here. Use 'cpu', or run where there is one.")
 
 
-def _time(
-    ready: Sequence[Point],
-    records: Sequence[tuple[dict[str, Any], float]],
-    runs: Path,
-    trained: Trained,
-    report: Report,
-) -> None:
-    """Time points in turns, and write the rest of their files, each result.json last."""
+def _time(ready: Sequence[Point], runs: Path, report: Report) -> None:
+    """Time points in turns, and write their result.json."""
     report("time", 0, 1)
     started = time.perf_counter()
     timings = measure_times(ready)
     timed = (time.perf_counter() - started) / len(ready)
     report("time", 1, 1)
-    for point, (facts, evaluated), timing in zip(ready, records, timings, strict=True):
+    for point, timing in zip(ready, timings, strict=True):
+        folder = point_folder(runs, point.experiment)
+        facts = read_evaluated(folder, point.experiment)
+        if facts is None:
+            raise UserError(f"{folder / EVALUATED} was moved away or damaged while its point was timed; run it again.")
         values = {
             **facts,
             "timing": timing,
-            "stages": {
-                "unit": "seconds",
-                "training": round(trained.total, 3),
-                "training_loader_share": round(trained.loading / trained.total, 4) if trained.total else 0.0,
-                "evaluation": round(evaluated, 3),
-                "timing": round(timed, 3),
-            },
+            "stages": {**facts["stages"], "timing": round(timed, 3)},
             "environment": describe_environment(point.experiment.timing.device),
+            "attempts": [asdict(each) for each in read_attempts(training_folder(runs, point.experiment))],
         }
         # The last file to appear: its presence says that all the others are there.
-        write_json(point_folder(runs, point.experiment) / "result.json", values)
+        write_json(folder / "result.json", values)
+        (folder / EVALUATED).unlink()
 
 
 def _evaluate(
-    model: VideoModel, experiment: Experiment, point: Path, device: torch.device, crew: Team, report: Report
-) -> tuple[CostModel, dict[str, Any]]:
-    """What a point costs, and the deterministic part of its record; the first process writes its other files."""
-    first = present(model, first_clips(experiment, VERIFIED_CLIPS), device)
-    cost = cost_model(model, first)
-    verify(model, first, cost)
+    model: VideoModel,
+    cost: CostModel,
+    experiment: Experiment,
+    point: Path,
+    device: torch.device,
+    crew: Team,
+    report: Report,
+) -> dict[str, Any]:
+    """The deterministic part of a point's record; the first process writes its other files."""
     witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
     clips = validation(experiment, on_device=device.type != "cpu")
     samples, bad = evaluate(model, clips, experiment, cost, device, report, crew)
@@ -187,10 +233,8 @@ def _evaluate(
         write_samples(point / "samples.parquet", samples)
         write_preview(point / "clips.jpg", preview)
     metrics = compute_metrics(samples)
-    return cost, {
-        "schema": SCHEMA,
+    return {
         "training_id": experiment.training_id,
-        "experiment_id": experiment.experiment_id,
         "experiment": experiment.to_dict(),
         "metrics": metrics,
         "warnings": _warnings(experiment, metrics),

@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(
     with pytest.raises(UserError, match=r"not a readable checkpoint"):
         run_experiment(experiment, tmp_path)
     assert (folder / "checkpoint.pt").read_bytes() == damaged
-    assert {path.name for path in folder.iterdir()} <= {"checkpoint.pt", ".lock", "points"}
+    assert {path.name for path in folder.iterdir()} <= {"checkpoint.pt", ".lock", "points", "attempts.jsonl", "source"}
 
 
 def test_any_flipped_bit_of_a_checkpoint_is_refused_or_changes_nothing(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
