@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from bench.data.catalogue import find_dataset
 from bench.errors import UserError, unknown
-from bench.fields import Checked, choice, from_mapping, number, switch
+from bench.fields import Checked, choice, from_mapping, number, plain, switch
 from bench.methods import find_method
 from bench.settings import MethodSettings
 from bench.weights import digest_of
@@ -123,16 +123,22 @@ class Training(Checked):
         Raises:
             UserError: where they are no ascending numbers between 0 and 1.
         """
-        try:
-            found = [float(Fraction(text)) for text in self.milestones.split("+")]
-        except (ValueError, ZeroDivisionError):
-            found = []
+        found = list(_shares(self.milestones))
         if not found or found != sorted(set(found)) or not 0 < found[0] <= found[-1] < 1:
             raise UserError(
                 f"training.milestones is {self.milestones!r}; expected ascending shares of the run, for example "
                 "20/50+40/50."
             )
         return found
+
+
+@lru_cache
+def _shares(text: str) -> tuple[float, ...]:
+    """Numbers of milestones, none where it holds anything else."""
+    try:
+        return tuple(float(Fraction(share)) for share in text.split("+"))
+    except (ValueError, ZeroDivisionError):
+        return ()
 
 
 @dataclass(frozen=True)
@@ -284,30 +290,28 @@ class Experiment(Checked):
         """Optimiser steps of the training; a last batch that is not full is dropped."""
         return self.training.epochs * (self.data.train_clips // self.training.batch)
 
-    @property
+    @cached_property
     def training_id(self) -> str:
         return _hash(self, TRAINING_PARTS)
 
-    @property
+    @cached_property
     def experiment_id(self) -> str:
         return _hash(self, POINT_PARTS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the schema version."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, **plain(self)}
 
     def training_dict(self) -> dict[str, Any]:
         """Of these, what `training_id` is made of."""
-        return _described(self, TRAINING_PARTS)
+        return {"schema": SCHEMA, **{part: plain(getattr(self, part)) for part in TRAINING_PARTS}}
 
 
 def _hash(experiment: Experiment, parts: tuple[str, ...]) -> str:
-    text = json.dumps(_described(experiment, parts), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
-
-
-def _described(experiment: Experiment, parts: tuple[str, ...]) -> dict[str, Any]:
-    return {"schema": SCHEMA, **{part: asdict(getattr(experiment, part)) for part in parts}}
+    """Of the parts and the schema version as one canonical JSON object, whose keys are in order."""
+    texts = {"schema": str(SCHEMA), **{part: getattr(experiment, part).canonical for part in parts}}
+    text = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:ID_LENGTH]
 
 
 def _resolve_settings(part: Checked, kind: type[Checked], owner: str) -> None:
@@ -363,7 +367,7 @@ def override(experiment: Experiment, assignments: dict[str, str]) -> Experiment:
         values["data"] = {**kept, "dataset": assignments["data.dataset"]}
     if "model.frames" in assignments and experiment.evaluation.frames == experiment.model.frames:
         values["evaluation"]["frames"] = 0
-    values = {**values, **{part: asdict(kind(**values[part])) for part, kind in (("model", Model), ("data", Data))}}
+    values = {**values, **{part: plain(kind(**values[part])) for part, kind in (("model", Model), ("data", Data))}}
     for path, text in assignments.items():
         *parents, leaf = path.split(".")
         target: Any = values

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bench.data.digits import CLASSES, Digits
@@ -205,9 +206,12 @@ def find_dataset(name: str) -> Dataset:
     Raises:
         UserError: for what is no name.
     """
-    if name == DIGITS:
-        return Generated()
     # Names come from JSON too, where anything may stand, and become folders.
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise unknown("data set", name, (DIGITS, *KNOWN), "expected small letters, digits and hyphens")
-    return OnDisk(name)
+    return _dataset(name)
+
+
+@cache
+def _dataset(name: str) -> Dataset:
+    return Generated() if name == DIGITS else OnDisk(name)

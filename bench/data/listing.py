@@ -285,18 +285,26 @@ def write_prepared(
 
 
 def read_prepared(root: Path) -> Prepared:
-    """What lies in this folder.
+    """What lies in this folder; its description is read again only where the file is another one.
 
     Raises:
         UserError: where nothing prepared does, or its description cannot be used.
     """
     path = root / DESCRIPTION
     try:
-        text = path.read_text(encoding="utf-8")
+        state = path.stat()
+        return _read_prepared(root, state.st_mtime_ns, state.st_size, state.st_ino)
     except FileNotFoundError:
         raise UserError(f"There is no {path}; expected what `afbench data prepare` writes there.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); expected a text file of yours.") from error
+
+
+@lru_cache
+def _read_prepared(root: Path, *state: int) -> Prepared:
+    """What its description says; `state` of the file tells one reading from the next."""
+    path = root / DESCRIPTION
+    text = path.read_text(encoding="utf-8")
     try:
         values = json.loads(text)
         _check_values(values, path)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from bench.data.listing import DESCRIPTION
@@ -63,9 +64,13 @@ def find_root(name: str, known: Iterable[str] = ()) -> Path:
     Raises:
         UserError: where nothing says where it is.
     """
+    configured, above = _configured(), data_folder()
+    # Not through all folders: a plan of thousands of points asks for each of them.
+    if above is not None and name == Path(name).name != ".." and (above / name / DESCRIPTION).exists():
+        return above / name
+    if name in configured:
+        return Path(configured[name]).expanduser()
     roots = known_roots()
-    if name in roots:
-        return roots[name][0]
     if name not in known:
         raise unknown("data set", name, {*known, *roots}, places())
     there = f"there are {', '.join(sorted(roots))}" if roots else "there is none"
@@ -125,16 +130,23 @@ def _sets(line: str, name: str) -> bool:
         return False
 
 
-def _configured() -> dict[str, str]:
+def _configured() -> Mapping[str, str]:
+    """Folders by data.toml, which is read again only where it is another file."""
     path = config_file()
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        state = path.stat()
+        return _read_configured(path, state.st_mtime_ns, state.st_size, state.st_ino)
     except FileNotFoundError:
         return {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(
             f'{path} cannot be read ({error}); expected lines such as my-videos = "/its/folder".'
         ) from error
+
+
+@lru_cache
+def _read_configured(path: Path, *state: int) -> Mapping[str, str]:
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
     for name, folder in values.items():
         if not isinstance(folder, str) or not Path(folder).expanduser().is_absolute():
             raise UserError(f"{path} has {name} = {folder!r}; expected a whole path in quotes, beginning with /.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,7 +25,9 @@ from bench.data.catalogue import find_dataset
 from bench.data.loader import TrainingClips
 from bench.errors import UserError
 from bench.experiment import (
+    POINT_PARTS,
     SCHEMA,
+    TRAINING_PARTS,
     Data,
     Evaluation,
     Experiment,
@@ -35,6 +38,7 @@ from bench.experiment import (
     from_dict,
     override,
 )
+from bench.fields import plain
 from bench.methods import METHODS, build_model
 from bench.settings import AFNet
 from bench.training import step_seed
@@ -75,6 +79,29 @@ def test_ids_are_the_same_in_another_process_and_from_integers() -> None:
 def test_ids_are_golden() -> None:
     """A change of these is a change of every user's records: raise the schema."""
     assert (Experiment().training_id, Experiment().experiment_id) == ("f1cb351e3290", "83cd7ee23f31")
+
+
+@given(experiments)
+def test_ids_are_those_of_all_values_as_one_json_object(experiment: Experiment) -> None:
+    """They are put together of each part's own text, which is made once."""
+    for id, parts in ((experiment.training_id, TRAINING_PARTS), (experiment.experiment_id, POINT_PARTS)):
+        values = {"schema": SCHEMA, **{part: asdict(getattr(experiment, part)) for part in parts}}
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        assert id == hashlib.sha256(text.encode()).hexdigest()[: len(id)]
+
+
+def test_equal_values_of_another_sign_have_ids_of_their_own() -> None:
+    """0.0 == -0.0, but not as text: an id never depends on which of them was made first."""
+    ids = [Experiment(training=Training(momentum=zero)).training_id for zero in (0.0, -0.0)]
+    assert len(set(ids)) == 2
+    assert ids[::-1] == [Experiment(training=Training(momentum=zero)).training_id for zero in (-0.0, 0.0)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_plain_values_are_those_of_asdict(name: str) -> None:
+    settings = METHODS[name].settings()
+    assert plain(settings) == asdict(settings) and list(plain(settings)) == list(asdict(settings))
+    assert Experiment().to_dict() == {"schema": SCHEMA, **asdict(Experiment())}
 
 
 def test_every_training_field_changes_both_ids_and_point_fields_only_one() -> None:

@@ -109,6 +109,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert {split: prepared.items(split) for split in LISTS} == LISTS
 
 
+def test_a_description_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, text = written(tmp_path), (tmp_path / "dataset.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", lambda *_, **__: pytest.fail("read again"))
+        assert read_prepared(tmp_path) == first
+    (tmp_path / "dataset.json").write_text(text.replace('"Mine"', '"Yours"'))
+    assert read_prepared(tmp_path).title == "Yours"
+    (tmp_path / "dataset.json").unlink()
+    with pytest.raises(UserError, match="There is no"):
+        read_prepared(tmp_path)
+
+
 def test_media_elsewhere_are_found_there(tmp_path: Path) -> None:
     assert written(tmp_path, layout=Layout("videos", "/scratch/videos")).media == Path("/scratch/videos")
 

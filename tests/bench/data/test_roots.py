@@ -31,7 +31,7 @@ def above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configure(config: Path, text: str) -> None:
-    config.parent.mkdir()
+    config.parent.mkdir(exist_ok=True)
     config.write_text(text)
 
 
@@ -61,6 +61,20 @@ def test_the_variable_comes_before_the_configuration(config: Path, above: Path) 
         "mine": (above / "mine", "$AFNET_BENCH_DATA"),
         "jester": (Path("/scratch/jester"), str(config)),
     }
+
+
+def test_a_data_set_is_found_below_the_variable_first(config: Path, above: Path) -> None:
+    configure(config, 'mine = "/scratch/mine"\njester = "/scratch/jester"\n')
+    assert find_root("mine") == above / "mine" and find_root("jester") == Path("/scratch/jester")
+    configure(config, 'jester = "/elsewhere"\n')
+    assert find_root("jester") == Path("/elsewhere")
+
+
+@pytest.mark.parametrize("name", ["..", "../above/mine", "mine/.."])
+def test_a_path_is_no_data_set(above: Path, name: str) -> None:
+    (above.parent / "dataset.json").write_text("{}")
+    with pytest.raises(UserError, match="Unknown data set"):
+        find_root(name)
 
 
 @pytest.mark.parametrize(
