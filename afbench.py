@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from dataclasses import dataclass, field
 from itertools import product
@@ -294,11 +295,13 @@ Command = (
 
 def _assignments(flag: str, texts: list[str], example: str) -> dict[str, str]:
     """What --set or --grid says, by name."""
-    found = {}
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise UserError(f"{flag} got {text!r}; expected FIELD=VALUE, for example {example}.")
+        if name in found:
+            raise UserError(f"{flag} has {name} twice, {found[name]} and {value}; expected it once.")
         found[name] = value
     return found
 
@@ -334,7 +337,8 @@ def _print_result(path: Path) -> None:
 
     result = read_result(path)
     metrics = result.metrics
-    print(f"top-1 {metrics['top1']:.2f} %, {metrics['macs'] / 1e9:.4f} GMACs a video -> {path}")
+    quality = f"mAP {metrics['map']:.2f} %" if "map" in metrics else f"top-1 {metrics['top1']:.2f} %"
+    print(f"{quality}, {metrics['macs'] / 1e9:.4f} GMACs a video -> {path}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -342,12 +346,17 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         tyro.cli(Command, prog="afbench", description=__doc__, args=arguments)()
+        sys.stdout.flush()
     except UserError as error:
         print(f"afbench: {error}", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         print("afbench: interrupted; the same command goes on from here.", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Who read the lines, as `head`, has had enough; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -161,9 +161,11 @@ def _noise(result: Result, samples: Samples) -> Iterator[str]:
     if timing["same_answers"] < 1 and timing["dtype"] != "float32":
         yield _other_answers(timing)
     ran = {timed["batch"] for timed in timing["scenarios"]["offline"].values()}
+    wanted = min(timing["requested_batch"], len(samples.video))
     if ran != {timing["requested_batch"]}:
+        reason = "for want of memory" if ran != {wanted} else f"for want of more than {wanted} validation videos"
         batches = ", ".join(map(str, sorted(ran)))
-        yield f"for want of memory ran batches of {batches} clips, not {timing['requested_batch']}"
+        yield f"{reason} ran batches of {batches} clips, not {timing['requested_batch']}"
 
 
 def _other_answers(timing: dict[str, Any]) -> str:

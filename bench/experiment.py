@@ -271,10 +271,11 @@ class Experiment(Checked):
                 f"evaluation.clips and crops are {views[0]} and {views[1]}; {self.data.dataset} gives one view of a "
                 "video, expected 1 and 1."
             )
-        if self.evaluation.weights == "best" and not self.training.validate:
+        validate, epochs = self.training.validate, self.training.epochs
+        if self.evaluation.weights == "best" and not 0 < validate <= epochs:
             raise UserError(
-                "evaluation.weights is 'best', but training.validate is 0, so nothing finds out which are; expected "
-                "training.validate=1 for a validation each epoch, or 'last'."
+                f"evaluation.weights is 'best', but training.validate is {validate} of {epochs} epochs, so nothing "
+                "finds out which are; expected training.validate=1 for a validation each epoch, or 'last'."
             )
         if self.evaluation.crops == 2:
             raise UserError("evaluation.crops is 2; expected 1, in the centre, or 3 along the longer side.")
@@ -368,6 +369,9 @@ def override(experiment: Experiment, assignments: dict[str, str]) -> Experiment:
     if "model.frames" in assignments and experiment.evaluation.frames == experiment.model.frames:
         values["evaluation"]["frames"] = 0
     values = {**values, **{part: plain(kind(**values[part])) for part, kind in (("model", Model), ("data", Data))}}
+    if any(path in ("data.classes", "data.train_clips", "data.val_clips") for path in assignments):
+        # Looked up anew, and held against what there is.
+        values["data"] |= {"fingerprint": "", "classes": 0}
     for path, text in assignments.items():
         *parents, leaf = path.split(".")
         target: Any = values

@@ -41,6 +41,7 @@ def afbench(*arguments: str, **options: object) -> subprocess.CompletedProcess[s
         (["run", "afnet", "--set", "training.rate=1"], ["training.rate", "training.lr"]),
         (["run", "afnet", "--set", "training.lr"], ["FIELD=VALUE"]),
         (["run", "afnet", "--set", "training.rate=1", "--set", "data.size=64"], ["training.rate", "training.lr"]),
+        (["run", "afnet", "--set", "data.seed=1", "--set", "data.seed=2"], ["--set has data.seed twice, 1 and 2"]),
         (["run", "tsm", "--ratio", "0.5"], ["--ratio is 0.5", "tsm", "afnet"]),
         (["sweep", "plan", "dem"], ["Unknown recipe 'dem'", "demo"]),
         (["report", "nowhere"], ["no folder nowhere"]),
@@ -61,6 +62,15 @@ def test_mistakes_get_a_paragraph_and_status_two(tmp_path: Path, arguments: list
 def test_words_that_do_not_parse_get_status_two(arguments: list[str]) -> None:
     done = afbench(*arguments)
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_had_enough_is_no_mistake() -> None:
+    """As `afbench sweep list | head -1`."""
+    command = [sys.executable, "-m", "afbench", "sweep", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait(60) == 0
 
 
 def test_an_unwritable_runs_folder_is_named(tmp_path: Path) -> None:

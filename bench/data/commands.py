@@ -13,8 +13,9 @@ import tyro
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from bench.data.listing import Prepared
     from bench.data.prepare import Plan
 
 FOUND = 1  # exit status of a verification that found something
@@ -137,8 +138,10 @@ class DataPrepare:
         counts = outcome.prepared.counts
         print(
             f"{self.name}: {len(outcome.prepared.classes)} classes, {counts['train']} training and {counts['val']} "
-            f"validation videos in {root}"
+            f"validation videos in {root}; {len(outcome.bad)} left out"
         )
+        for line in _beware(self.name, outcome.prepared):
+            print(f"beware: {line}", file=sys.stderr)
         remember_root(self.name, root)
         print(f"Train on it: afbench run tsm --set data.dataset={self.name} --set data.size=224 --backbone resnet50")
 
@@ -190,6 +193,26 @@ class DataPrepare:
                 f"{', '.join(map(option, unused))} has no use with --keep-videos, which extracts nothing; expected one "
                 "or the other."
             )
+
+
+def _beware(name: str, prepared: Prepared) -> Iterator[str]:
+    """What its user may not expect of a data set that was prepared."""
+    from bench.data.known import KNOWN, swaps
+
+    if name in KNOWN:
+        for split, published in KNOWN[name].videos.items():
+            if prepared.counts[split] != published:
+                yield f"{prepared.counts[split]:,} {split} videos, of {published:,} that are published"
+    trained = {label for item in prepared.items("train") for label in item.labels}
+    if len(trained) < len(prepared.classes):
+        yield f"{len(prepared.classes) - len(trained)} of {len(prepared.classes)} classes have no training video"
+    pairs = swaps(tuple(prepared.classes)) if prepared.flip == "free" else ()
+    if pairs:
+        one, other = (prepared.classes[number] for number in pairs[0])
+        yield (
+            f"training clips are mirrored and keep their labels, but {one!r} and {other!r} seem to change places in a "
+            "mirror: --flip swap exchanges such labels, --flip never mirrors nothing"
+        )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from bench.errors import UserError, unknown
 from bench.files import write_json, write_text
 
 FORMAT = 1
+BEGUN = "prepared.jsonl"  # what is done of a preparation
 DESCRIPTION = "dataset.json"
 SPLITS = ("train", "val")
 KINDS = ("frames", "videos")

@@ -7,6 +7,7 @@ that is described is complete. Imports no torch.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -16,13 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.listing import DESCRIPTION, SPLITS, Item, Layout, Prepared, check_path, list_file, write_prepared
+from bench.data.listing import BEGUN, DESCRIPTION, SPLITS, Item, Layout, Prepared, check_path, list_file, write_prepared
 from bench.data.pool import Died, each
 from bench.errors import BadClip, UserError
 from bench.fields import Checked, number
 from bench.files import append_line, locked, make_folder, read_lines, write_text
 
-DONE = "prepared.jsonl"
+BAD = "bad.csv"  # of a verification
+MENDABLE = ("missing", "short", "long", "damaged")
 PARTIAL = "frames.partial"
 FRAMES = Layout("frames", "frames", "{:05d}.jpg", first=1)
 Report = Callable[[int, int], None]
@@ -124,12 +126,14 @@ def prepare(plan: Plan, root: Path, *, workers: int, on_bad: str, report: Report
             for count, (entry, made) in enumerate(results, start=len(plan.entries) - len(todo) + 1):
                 if isinstance(made, int):
                     done[entry.path] = made
-                    append_line(root / DONE, json.dumps({"path": entry.path, "frames": made}))
+                    append_line(root / BEGUN, json.dumps(_line(entry, made)))
                 else:
                     bad[entry.path] = _problem(entry, made, on_bad)
                 report(count, len(plan.entries))
         _clear(root)
-        return Outcome(_described(plan, root, done, bad), bad)
+        outcome = Outcome(_described(plan, root, done, bad), bad)
+        (root / BAD).unlink(missing_ok=True)  # it was about what was there before
+        return outcome
 
 
 def _problem(entry: Entry, made: str | Died, on_bad: str) -> str:
@@ -152,6 +156,7 @@ def _check(plan: Plan) -> None:
     for path in paths:
         check_path(path)
     if plan.pictures is None:
+        _check_splits(plan)
         return
     # Each is a folder that is removed and made anew, so none may be another, hold another, or lie elsewhere.
     seen: set[str] = set()
@@ -167,6 +172,17 @@ def _check(plan: Plan) -> None:
             raise UserError(
                 f"The frames of {path!r} would lie among those of {above[0]!r}; expected a folder for each."
             )
+
+
+def _check_splits(plan: Plan) -> None:
+    """UserError unless every video is in one of them."""
+    train, val = ({entry.path for entry in plan.entries if entry.split == split} for split in SPLITS)
+    both = sorted(train & val)
+    if both:
+        raise UserError(
+            f"{len(both)} videos of {plan.name} are in train and in val, the first {both[0]!r}; expected each in one "
+            "of them, since what was trained on validates nothing."
+        )
 
 
 def _described(plan: Plan, root: Path, done: dict[str, int], bad: dict[str, str]) -> Prepared:
@@ -205,7 +221,7 @@ def _begun(plan: Plan, root: Path) -> dict[str, int]:
     Raises:
         UserError: where that run was asked for something else, or the folder holds what no preparation made.
     """
-    path = root / DONE
+    path = root / BEGUN
     wanted = {"name": plan.name, **asdict(plan.layout), **(asdict(plan.pictures) if plan.pictures else {})}
     lines = [_parsed(line) for line in read_lines(path)]
     if not lines:
@@ -216,17 +232,36 @@ def _begun(plan: Plan, root: Path) -> dict[str, int]:
             f"{root} holds a preparation with {_words(lines[0], differ)}, but this one wants {_words(wanted, differ)}. "
             "Expected the same options to go on with it, or another folder: --out."
         )
-    found = {line["path"]: line["frames"] for line in lines[1:] if line.keys() == {"path", "frames"}}
+    found = {line["path"]: line for line in lines[1:] if line.keys() == {"path", "frames", "source"}}
     # A kill may have cut the last line short, and the next one would be added to it.
-    records = [wanted, *({"path": name, "frames": frames} for name, frames in found.items())]
-    write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+    write_text(path, "".join(json.dumps(record) + "\n" for record in [wanted, *found.values()]))
+    mend = _found_bad(root)
     return {
-        entry.path: found[entry.path]
+        entry.path: found[entry.path]["frames"]
         for entry in plan.entries
         if entry.path in found
-        and entry.frames in (0, found[entry.path])
+        and entry.path not in mend
+        # Another video of that name is made anew.
+        and found[entry.path] == _line(entry, found[entry.path]["frames"])
+        and entry.frames in (0, found[entry.path]["frames"])
         and (plan.pictures is None or (root / FRAMES.media / entry.path).is_dir())
     }
+
+
+def _line(entry: Entry, frames: int) -> dict[str, Any]:
+    """What is kept of an item that is done: its frames, and which file it was made of."""
+    try:
+        state = entry.source.stat()
+        source = f"{entry.source.absolute()} {state.st_size} {state.st_mtime_ns}"
+    except OSError:
+        source = ""
+    return {"path": entry.path, "frames": frames, "source": source}
+
+
+def _found_bad(root: Path) -> set[str]:
+    """Items that a verification found to be damaged on disk, which are made anew."""
+    rows = csv.DictReader(read_lines(root / BAD))
+    return {row["path"] for row in rows if row.get("kind") in MENDABLE and row.get("path")}
 
 
 def _check_empty(plan: Plan, root: Path) -> None:
@@ -245,7 +280,7 @@ def _words(values: dict[str, Any], names: Sequence[str]) -> str:
 
 
 def _parsed(line: str) -> dict[str, Any]:
-    """A line of DONE; nothing where it is cut short."""
+    """A line of BEGUN; nothing where it is cut short."""
     try:
         values = json.loads(line)
     except ValueError:
@@ -270,6 +305,8 @@ def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) ->
     Raises:
         UserError: when something cannot be written.
     """
+    if not entry.source.exists():
+        return f"{entry.source} was not found"
     try:
         if pictures is None and layout.kind == "frames":
             return counted(entry.source, layout, entry.frames)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from bench.data.listing import DESCRIPTION
+from bench.data.listing import BEGUN, DESCRIPTION
 from bench.errors import UserError, unknown
 from bench.files import locked, make_folder, write_text
 
@@ -71,6 +71,11 @@ def find_root(name: str, known: Iterable[str] = ()) -> Path:
     if name in configured:
         return Path(configured[name]).expanduser()
     roots = known_roots()
+    for folder in ((above / name) if above else None, Path("data") / name):
+        if folder and (folder / BEGUN).exists() and not (folder / DESCRIPTION).exists():
+            raise UserError(
+                f"The preparation of {name!r} in {folder} is not finished; the same command goes on from where it is."
+            )
     if name not in known:
         raise unknown("data set", name, {*known, *roots}, places())
     there = f"there are {', '.join(sorted(roots))}" if roots else "there is none"

@@ -23,11 +23,11 @@ from bench.data.listing import (
     read_list,
 )
 from bench.data.pool import Died, each
+from bench.data.prepare import BAD
 from bench.errors import BadClip, UserError
 from bench.files import replacing
 
 Report = Callable[[int, int], None]
-BAD = "bad.csv"
 
 
 @dataclass(frozen=True)

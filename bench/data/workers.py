@@ -5,9 +5,12 @@ A batch is made whole by one process, so the order in which workers finish and h
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
+import os
 import signal
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -69,6 +72,28 @@ class _Memory(Sampler[tuple[int, int]]):
 def _in_piece(pieces: Tensor, piece: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     clips: NDArray[np.uint8] = pieces[piece, : math.prod(shape)].view(shape).numpy()
     return clips
+
+
+class _EndsWith:
+    """Ends a worker when the process that made it ends, however that ends.
+
+    torch's own watch is of the worker's parent, which here is the server that workers are forked from, and lives on as
+    long as they do.
+    """
+
+    def __init__(self) -> None:
+        self._end, self._kept = multiprocessing.Pipe(duplex=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_end": self._end}  # the other one is the maker's alone
+
+    def __call__(self, worker: int) -> None:
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            self._end.recv()
+        os._exit(1)
 
 
 @dataclass(frozen=True)
@@ -141,6 +166,7 @@ def _loader(made: _Made[Any], memory: _Memory, workers: int) -> DataLoader[Any]:
         num_workers=workers,
         prefetch_factor=AHEAD,
         collate_fn=_as_it_is,
+        worker_init_fn=_EndsWith(),
         multiprocessing_context=context,
         generator=torch.Generator(),  # not torch's own, whose state is the caller's
     )

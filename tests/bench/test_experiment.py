@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ from bench.fields import plain
 from bench.methods import METHODS, build_model
 from bench.settings import AFNet
 from bench.training import step_seed
+from tests.bench.data.test_stored import prepared_frames
 
 experiments = st.builds(
     lambda frames, ratio, seed, lr, clips: Experiment(
@@ -208,6 +210,26 @@ def test_an_integer_too_large_for_a_float_is_refused() -> None:
 def test_override_of_the_method_brings_its_settings() -> None:
     changed = override(Experiment(), {"model.method": "tsm", "model.settings.dropout": "0.1", "model.frames": "4"})
     assert (changed.model.method, changed.model.settings.dropout, changed.evaluation.frames) == ("tsm", 0.1, 4)  # type: ignore[attr-defined]
+
+
+def test_what_a_data_set_on_disk_has_is_not_overridden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFNET_BENCH_DATA", str(tmp_path))
+    prepared_frames(tmp_path / "gestures", lengths=(4,) * 4)
+    point = Experiment(data=Data("gestures"), training=Training(batch=2))
+    assert (point.data.train_clips, point.data.classes) == (4, 3)
+    for field, text, words in (
+        ("classes", "200", "data.classes is 200; gestures has 3"),
+        ("classes", "2", "data.classes is 2; gestures has 3"),
+        ("train_clips", "5", "data.train_clips is 5, but gestures in .* has 4"),
+        ("val_clips", "9", "data.val_clips is 9, but gestures in .* has 4"),
+    ):
+        with pytest.raises(UserError, match=words):
+            override(point, {f"data.{field}": text})
+    fewer = override(point, {"data.train_clips": "2", "data.val_clips": "3"})
+    assert (fewer.data.train_clips, fewer.data.val_clips, fewer.data.classes) == (2, 3, 3)
+    assert fewer.data.fingerprint == point.data.fingerprint
+    assert override(fewer, {"data.train_clips": "0"}).data.train_clips == 4
+    assert override(point, {"data.classes": "0"}).data.classes == 3
 
 
 @pytest.mark.parametrize(

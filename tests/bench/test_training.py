@@ -402,7 +402,7 @@ def test_the_best_validation_leaves_its_weights(tmp_path: Path, monkeypatch: pyt
 def test_without_a_validation_there_is_no_best(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"best.pt is missing"):
         load_best(Slope(), plain(1), tmp_path)
-    with pytest.raises(UserError, match=r"evaluation.weights is 'best', but training.validate is 0"):
+    with pytest.raises(UserError, match=r"evaluation.weights is 'best', but training.validate is 0 of 1 epochs"):
         replace(plain(1), evaluation=Evaluation(weights="best"))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +22,10 @@ import simplejpeg
 
 from bench.data import prepare as module
 from bench.data.frames import read_picture
-from bench.data.listing import Layout, read_prepared
+from bench.data.listing import BEGUN, Layout, read_prepared
 from bench.data.pool import Died, each
-from bench.data.prepare import DONE, FRAMES, Entry, Outcome, Pictures, Plan, counted, extract, prepare
+from bench.data.prepare import FRAMES, Entry, Outcome, Pictures, Plan, counted, extract, prepare
+from bench.data.verify import verify, write_problems
 from bench.data.video import all_frames
 from bench.errors import BadClip, UserError
 from bench.files import locked
@@ -294,13 +296,54 @@ def test_a_list_that_is_taken_over_keeps_its_numbers_of_frames(videos: Path, tmp
     assert "lacks 1 of 9 frames, the first 00009.jpg" in refused(longer, tmp_path / "root")
 
 
-def test_lists_may_take_other_numbers_of_frames_of_one_folder(videos: Path, tmp_path: Path, alone: None) -> None:
-    extract(videos / "run" / "a.mp4", tmp_path, "1", SMALL)
+def test_lists_may_take_fewer_frames_than_there_are(videos: Path, tmp_path: Path, alone: None) -> None:
     layout = Layout("frames", str(tmp_path / "frames"), "{:05d}.jpg", 1)
-    source = tmp_path / "frames" / "1"
-    entries = [Entry(source, "1", (0,), split, length) for split, length in (("train", 6), ("val", 8))]
+    entries = []
+    for name, split, length in (("1", "train", 6), ("2", "val", 8)):
+        extract(videos / "run" / "a.mp4", tmp_path, name, SMALL)
+        entries.append(Entry(tmp_path / "frames" / name, name, (0,), split, length))
     prepared = run(Plan("mine", "Mine", entries, ["run", "walk"], layout, None), tmp_path / "root").prepared
     assert [prepared.items(split)[0].frames for split in ("train", "val")] == [6, 8]
+
+
+def test_what_is_trained_on_validates_nothing(videos: Path, tmp_path: Path, alone: None) -> None:
+    extract(videos / "run" / "a.mp4", tmp_path, "1", SMALL)
+    layout = Layout("frames", str(tmp_path / "frames"), "{:05d}.jpg", 1)
+    entries = [Entry(tmp_path / "frames" / "1", "1", (0,), split) for split in ("train", "val")]
+    said = refused(Plan("mine", "Mine", entries, ["run", "walk"], layout, None), tmp_path / "root")
+    assert "1 videos of mine are in train and in val, the first '1'" in said
+
+
+def test_another_video_of_the_same_name_is_extracted_anew(videos: Path, tmp_path: Path, made: list[str]) -> None:
+    """And so is one that was replaced; what stayed is not."""
+    first, other = tmp_path / "first", tmp_path / "other"
+    for folder in (first, other):
+        shutil.copytree(videos / "run", folder / "run", copy_function=shutil.copy2)
+    run(plan_of(first, "a", "b"), tmp_path / "root")
+    made.clear()
+    write_video(first / "run" / "a.mp4", numbered(LENGTH + 5, KINDS["h264"]))
+    prepared = run(plan_of(first, "a", "b"), tmp_path / "root").prepared
+    assert made == ["a"] and prepared.items("train")[0].frames == LENGTH + 5
+    prepared = run(plan_of(other, "a", "b"), tmp_path / "root").prepared
+    assert made == ["a", "a", "b"] and prepared.items("train")[0].frames == LENGTH
+
+
+def test_what_a_verification_found_damaged_is_extracted_anew(videos: Path, tmp_path: Path, made: list[str]) -> None:
+    plan = plan_of(videos, "a", "b", "c")
+    prepared = run(plan, tmp_path).prepared
+    (tmp_path / "frames" / "run/b.mp4" / "00002.jpg").write_bytes(b"")
+    (tmp_path / "frames" / "run/c.mp4" / "00003.jpg").unlink()
+    problems = verify(prepared, workers=1, quick=False, report=lambda *_: None)
+    write_problems(prepared, problems)
+    assert [problem.path for problem in problems if problem.kind != "label"] == ["run/b.mp4", "run/c.mp4"]
+    made.clear()
+    prepared = run(plan, tmp_path).prepared
+    assert made == ["b", "c"] and not (tmp_path / "bad.csv").exists()
+    assert {problem.kind for problem in verify(prepared, workers=1, quick=False, report=lambda *_: None)} <= {"label"}
+
+
+def test_a_video_that_is_nowhere_is_said_to_be(videos: Path, tmp_path: Path, alone: None) -> None:
+    assert "nowhere.mp4 was not found" in refused(plan_of(videos, "a", "nowhere", "b"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["empty", "text"])
@@ -337,12 +380,12 @@ def test_a_line_cut_short_by_a_kill_is_at_most_one_item_to_do_again(
 ) -> None:
     plan, root = plan_of(videos, "a", "b", "c", "d"), tmp_path
     run(plan, root)
-    whole = (root / DONE).read_text()
-    (root / DONE).write_text("".join(whole.splitlines(keepends=True)[:4])[:-cut])
+    whole = (root / BEGUN).read_text()
+    (root / BEGUN).write_text("".join(whole.splitlines(keepends=True)[:4])[:-cut])
     made.clear()
     run(plan, root)
     assert made == again
-    assert (root / DONE).read_text() == whole
+    assert (root / BEGUN).read_text() == whole
 
 
 def test_frames_that_are_gone_are_extracted_again(videos: Path, tmp_path: Path, made: list[str]) -> None:
@@ -521,6 +564,9 @@ def alive(process: int) -> bool:
 
 def test_the_record_of_what_is_done_says_what_was_asked_for(videos: Path, tmp_path: Path, alone: None) -> None:
     run(plan_of(videos, "a", "b"), tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / DONE).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / BEGUN).read_text().splitlines()]
     assert lines[0]["name"] == "mine" and lines[0]["quality"] == 90 and lines[0]["kind"] == "frames"
-    assert lines[1:] == [{"path": "run/a.mp4", "frames": 8}, {"path": "run/b.mp4", "frames": 8}]
+    for line, name in zip(lines[1:], "ab", strict=True):
+        path = videos / "run" / f"{name}.mp4"
+        source = f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}"
+        assert line == {"path": f"run/{name}.mp4", "frames": 8, "source": source}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -220,6 +223,29 @@ def test_a_worker_that_is_killed_is_told_to_who_waits_for_it() -> None:
         sum(range(1000))
     with pytest.raises(UserError, match=r"A worker that makes clips died \(killed by SIGKILL\).*runtime.workers"):
         list(batches)
+
+
+LEFT_ALONE = """
+import sys, time
+from bench.data.digits import Digits
+from bench.data.loader import TrainingClips
+if __name__ == "__main__":
+    clips = TrainingClips(Digits(size=16, length=8), clips=24, frames=2, batch=4, part=4, seed=1)
+    batches = clips.stream(0, 1000, workers=2)
+    next(batches)
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_end_with_the_process_that_made_them_however_it_ends() -> None:
+    """Nothing of it is left, which its output's end tells: all of its processes hold that."""
+    with subprocess.Popen([sys.executable, "-c", LEFT_ALONE], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+        ended, _, _ = select.select([process.stdout], [], [], 30)
+        assert ended and process.stdout.read() == ""
 
 
 def test_memory_is_as_large_as_the_first_batch_unless_said() -> None:
