@@ -1,0 +1,124 @@
+"""What SLURM says of jobs: squeue of those that wait or run, sacct, where there is accounting, of those that ended.
+
+Decoration: whether a point is done its record says. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import subprocess
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from bench.errors import UserError
+
+SECONDS = 60
+ARRAY = re.compile(r"(\d+)_\[([\d,\-]+)(?:%\d+)?\]")
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED", "RESIZING", "SPECIAL_EXIT")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, or one of an array.
+
+    Attributes:
+        state: SLURM's word: PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, ...
+        reason: why it waits; "" otherwise.
+        nodes: it runs or ran on.
+        name: that it was given.
+        elapsed: H:MM:SS it ran.
+    """
+
+    id: str
+    state: str
+    reason: str = ""
+    nodes: str = ""
+    name: str = ""
+    elapsed: str = ""
+
+    @property
+    def waits(self) -> bool:
+        return self.state in WAITING
+
+
+def queued() -> dict[str, Job]:
+    """The user's jobs that wait or run, by their ids.
+
+    Raises:
+        UserError: where SLURM is not here, or does not answer.
+    """
+    if shutil.which("squeue") is None:
+        raise UserError(
+            "There is no squeue here; expected a machine that submits to SLURM, or --cluster local to run on this one."
+        )
+    form = "%i|%T|%r|%N|%j|%M"
+    lines = _answer("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", form)
+    jobs = (Job(*line.split("|")) for line in lines if line.count("|") == form.count("|"))
+    return {job.id: job for job in jobs}
+
+
+def ended(ids: Collection[str]) -> dict[str, Job]:
+    """What accounting keeps of jobs and whole arrays, by the ids of single jobs; nothing without accounting."""
+    if not ids or shutil.which("sacct") is None:
+        return {}
+    form = "JobID,State,Reason,NodeList,JobName,Elapsed"
+    try:
+        lines = _answer(
+            "sacct", "--allocations", "--noheader", "--parsable2", "--format", form, "--jobs", ",".join(sorted(ids))
+        )
+    except UserError:
+        return {}
+    found = {}
+    for line in lines:
+        fields = line.split("|")
+        if len(fields) != form.count(",") + 1:
+            continue
+        # "CANCELLED by 1000"
+        job = Job(fields[0], fields[1].split()[0] if fields[1] else "UNKNOWN", *fields[2:])
+        for single in _single(job.id):
+            found[single] = job
+    return found
+
+
+def _single(name: str) -> list[str]:
+    """The ids that one line is about: those of an array that never began stand together, as 12_[3-5,8%2]."""
+    match = ARRAY.fullmatch(name)
+    if not match:
+        return [name]
+    singles = []
+    for part in match[2].split(","):
+        first, _, last = part.partition("-")
+        singles += [f"{match[1]}_{number}" for number in range(int(first), int(last or first) + 1)]
+    return singles
+
+
+def cancel(ids: Collection[str]) -> None:
+    """End jobs.
+
+    Raises:
+        UserError: where SLURM does not.
+    """
+    for start in range(0, len(ids), 500):  # a command line has an end
+        _answer("scancel", *sorted(ids)[start : start + 500])
+
+
+def setting(name: str) -> str | None:
+    """A line of SLURM's configuration, as MaxArraySize; None where it is not said."""
+    for line in _answer("scontrol", "show", "config"):
+        key, _, value = line.partition("=")
+        if key.strip() == name:
+            return value.strip()
+    return None
+
+
+def _answer(*command: str) -> list[str]:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"{command[0]} does not answer ({error}); expected SLURM's controller to be up.") from error
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise UserError(f"{command[0]} failed: {said}. Expected SLURM's controller to be up, and the jobs to be yours.")
+    return done.stdout.splitlines()
