@@ -1,0 +1,271 @@
+"""Handing points to SLURM, through submitit: what is missing, once, in arrays, times apart from trainings.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.slurm import slurm as engine
+
+from bench.environment import source_version
+from bench.errors import UserError
+from bench.experiment import Experiment
+from bench.files import make_folder
+from sweeps import queue
+from sweeps.clusters import Cluster, Resources
+from sweeps.job import Work
+from sweeps.ledger import Ledger, Submission
+from sweeps.survey import Point, survey
+
+RETRY = ("failed", "timeout", "oom", "all")
+# What SLURM allows where it does not say.
+LARGEST_ARRAY = 1001
+
+
+@dataclass(frozen=True)
+class Array:
+    """Jobs that ask for the same, handed over together.
+
+    Attributes:
+        tasks: the points of each job, those of a training one after the other.
+        timed: whether times are measured; otherwise points are trained and evaluated.
+        after: the array whose job of the same number must have ended well before; None for none.
+    """
+
+    tasks: tuple[tuple[Experiment, ...], ...]
+    timed: bool
+    resources: Resources
+    after: Array | None = None
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What a submission did.
+
+    Attributes:
+        points: in the states in which they were found.
+        arrays: what was handed over, with its submission; without one where nothing was, in a dry run.
+    """
+
+    points: list[Point]
+    arrays: list[tuple[Array, Submission | None]]
+
+
+def submit(
+    points: Sequence[Experiment], runs: Path, cluster: Cluster, recipe: str, retry: str = "", dry: bool = False
+) -> Handed:
+    """Hand over what is missing and neither waits nor runs; again, it adds what has become missing since.
+
+    Args:
+        recipe: its name, for the ledger; the order of its jobs is drawn from it.
+        retry: which failed points too: "failed" for all but those that ended at a limit, "timeout", "oom", "all".
+        dry: whether to stop before anything is handed over.
+
+    Raises:
+        UserError: before anything is handed over, where SLURM is not here or refuses such jobs, or a point cannot be
+            trained by so many processes; after a part where it refuses the rest.
+    """
+    runs = runs.resolve()
+    check(points, cluster, runs)
+    ledger = Ledger(runs)
+    if dry:
+        known = shutil.which("squeue") is not None
+        found = survey(points, runs, must_know=known)
+        return Handed(found, [(array, None) for array in arrays_of(found, cluster, retry, recipe)])
+    make_folder(runs)
+    with ledger.held():
+        withdraw_orphans(ledger)
+        found = survey(points, runs, must_know=True)
+        arrays = arrays_of(found, cluster, retry, recipe)
+        for array in arrays:
+            _ask(array, ledger.folder)
+        handed: dict[int, Submission] = {}
+        for array in arrays:
+            after = handed.get(id(array.after))
+            handed[id(array)] = _hand_over(array, ledger, runs, cluster.name, recipe, after)
+    return Handed(found, [(array, handed[id(array)]) for array in arrays])
+
+
+def check(points: Sequence[Experiment], cluster: Cluster, runs: Path) -> None:
+    """UserError for what would only be found when jobs start."""
+    if "%" in str(runs):
+        raise UserError(f"The folder {runs} has a % in its name, which SLURM replaces in the names of logs.")
+    processes = cluster.training.processes
+    for point in points:
+        if point.training.parts % processes:
+            raise UserError(
+                f"{processes} processes ({cluster.training.nodes} nodes of {cluster.training.tasks_per_node}) cannot "
+                f"share a step of {point.training.parts} parts evenly. Expected training.batch / training.micro_batch "
+                f"(now {point.training.batch} / {point.training.micro_batch or point.training.batch}) to be a multiple "
+                f"of {processes}."
+            )
+
+
+def withdraw_orphans(ledger: Ledger) -> None:
+    """Take back what a submitter that was killed may have handed over without noting it."""
+    orphans = {each.token: each for each in ledger.read() if not each.job and not each.withdrawn}
+    if not orphans:
+        return
+    jobs = [job.id for job in queue.queued().values() if job.name in orphans]
+    if jobs:
+        queue.cancel({job.partition("_")[0] for job in jobs})
+    for submission in orphans.values():
+        ledger.withdraw(submission)
+
+
+def arrays_of(points: Sequence[Point], cluster: Cluster, retry: str, recipe: str) -> list[Array]:
+    """What to hand over: each training with its points, its times after it, in a drawn order."""
+    wanted = [point for point in points if is_wanted(point, retry)]
+    trainings: dict[str, list[Point]] = {}
+    for point in wanted:
+        trainings.setdefault(point.experiment.training_id, []).append(point)
+    order = list(trainings)
+    # So that the time of day, and what else runs then, does not follow what is swept.
+    random.Random(recipe).shuffle(order)
+    largest = largest_array()
+    arrays: list[Array] = []
+    new = [name for name in order if not all(point.evaluated for point in trainings[name])]
+    for names in _chunks(new, largest):
+        tasks = [tuple(point.experiment for point in trainings[name]) for name in names]
+        unevaluated = [tuple(p.experiment for p in trainings[name] if not p.evaluated) for name in names]
+        first = Array(tuple(unevaluated), False, cluster.training)
+        arrays += [first, Array(tuple(tasks), True, cluster.timing, first)]
+    for names in _chunks([name for name in order if name not in set(new)], largest):
+        tasks = [tuple(point.experiment for point in trainings[name]) for name in names]
+        arrays.append(Array(tuple(tasks), True, cluster.timing))
+    return arrays
+
+
+def is_wanted(point: Point, retry: str) -> bool:
+    """Whether a submission takes up the point."""
+    if point.state != "failed":
+        return point.state == "missing"
+    assert point.cause is not None
+    limit = {"timeout": "timeout", "out of memory": "oom"}.get(point.cause.kind.name, "failed")
+    return retry in ("all", limit)
+
+
+def _chunks(names: Sequence[str], size: int) -> Iterator[list[str]]:
+    rest = iter(names)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def largest_array() -> int:
+    """Jobs of an array that SLURM takes."""
+    if shutil.which("scontrol") is None:
+        return LARGEST_ARRAY
+    return max(int(queue.setting("MaxArraySize") or LARGEST_ARRAY), 1)
+
+
+# --- Scripts ----------------------------------------------------------------------------------------------------------
+
+
+def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
+    """What submitit is told of an array's jobs.
+
+    Args:
+        after: the scheduler's id of the array that comes before.
+    """
+    asked = array.resources
+    more: dict[str, Any] = {"requeue": True}
+    if asked.memory:
+        more["mem"] = asked.memory
+    if after:
+        more["kill-on-invalid-dep"] = "yes"
+    gpus: dict[str, Any] = {}
+    if asked.gpus:
+        typed = {"gres": f"gpu:{asked.gpu_type}:{asked.gpus}"} if asked.gpu_type else {"gpus_per_node": asked.gpus}
+        gpus = typed
+    optional = {
+        "partition": asked.partition,
+        "account": asked.account,
+        "qos": asked.qos,
+        "constraint": asked.constraint,
+        "cpus_per_task": asked.cpus,
+        "setup": asked.setup.splitlines(),
+        "exclusive": asked.exclusive,
+        "dependency": after and f"{'aftercorr' if len(array.tasks) > 1 else 'afterok'}:{after}",
+    }
+    return {
+        "job_name": name,
+        "time": asked.minutes,
+        "nodes": asked.nodes,
+        "ntasks_per_node": 1 if array.timed else asked.tasks_per_node,
+        "array_parallelism": asked.parallel or len(array.tasks),
+        "wckey": None,
+        "additional_parameters": more,
+        **gpus,
+        **{key: value for key, value in optional.items() if value},
+    }
+
+
+def script_of(array: Array, folder: Path, name: str = "afbench", after: str = "") -> str:
+    """The text that sbatch gets."""
+    count = len(array.tasks) if len(array.tasks) > 1 else None
+    command = f"python -u -m submitit.core._submit {folder}"
+    text: str = engine._make_sbatch_string(
+        command=command, folder=folder, map_count=count, **parameters_of(array, name, after)
+    )
+    return text
+
+
+def _ask(array: Array, folder: Path) -> None:
+    """UserError where SLURM would refuse such jobs; nothing is submitted."""
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            "There is no sbatch here; expected a machine that submits to SLURM, or --cluster local to run on this one."
+        )
+    with tempfile.NamedTemporaryFile("w", suffix=".sh", dir=folder) as script:
+        script.write(script_of(array, folder))
+        script.flush()
+        done = subprocess.run(["sbatch", "--test-only", script.name], capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        said = " ".join(done.stderr.replace("sbatch:", "").split())
+        asked = array.resources
+        raise UserError(
+            f"SLURM refuses {'timing' if array.timed else 'training'} jobs with partition {asked.partition!r}, account "
+            f"{asked.account!r}, qos {asked.qos!r}, {asked.nodes} nodes of {asked.gpus} GPUs {asked.gpu_type!r}, time "
+            f"{asked.time}: {said}. Nothing was submitted; expected other values in clusters.toml or by flags."
+        )
+
+
+def _hand_over(
+    array: Array, ledger: Ledger, runs: Path, cluster: str, recipe: str, after: Submission | None
+) -> Submission:
+    names = [[point.experiment_id for point in task] for task in array.tasks]
+    submission = ledger.begin(cluster, recipe, array.timed, names)
+    folder = ledger.jobs_folder(submission)
+    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=array.resources.requeues)
+    executor.update_parameters(**parameters_of(array, submission.token, after.job if after else ""))
+    about = {"token": submission.token, "recipe": recipe, "cluster": cluster, "source": source_version()}
+    try:
+        with executor.batch():
+            jobs = [
+                executor.submit(Work(tuple(point.to_dict() for point in task), str(runs), array.timed, about))
+                for task in array.tasks
+            ]
+        job = jobs[0].job_id.partition("_")[0]
+    except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError, OSError) as error:
+        ledger.withdraw(submission)
+        raise UserError(
+            f"SLURM took some jobs and refuses the rest ({_words(error)}). What was taken runs; the same "
+            "command submits what is missing."
+        ) from error
+    ledger.handed_over(submission, job)
+    return Submission(**{**submission.__dict__, "job": job})
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())

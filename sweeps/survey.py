@@ -1,0 +1,177 @@
+"""The state of every point: records first, then what jobs and attempts tell. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.attempts import Attempt, read_attempts
+from bench.errors import UserError
+from bench.experiment import Experiment
+from bench.files import is_locked
+from bench.record import EVALUATED, find_result, point_folder, training_folder
+from sweeps import queue
+from sweeps.ledger import Ledger, Submission
+from sweeps.queue import Job
+from sweeps.triage import Cause, cause_of
+
+State = Literal["done", "running", "queued", "failed", "missing"]
+STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "missing")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a point stands in the ledger.
+
+    Attributes:
+        id: the scheduler's, of its job.
+    """
+
+    submission: Submission
+    task: int
+
+    @property
+    def id(self) -> str:
+        return self.submission.job_of(self.task)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One experiment and its state.
+
+    Attributes:
+        evaluated: whether all but its times is measured.
+        place: its last submission, None where there is none.
+        job: that submission's job as the scheduler tells of it, None where it does not.
+        cause: why it failed.
+    """
+
+    experiment: Experiment
+    state: State
+    evaluated: bool = False
+    place: Place | None = None
+    job: Job | None = None
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """What SLURM said when it was asked.
+
+    Attributes:
+        known: whether it could be asked at all.
+        queued: jobs that wait or run, by their ids.
+        ended: of others what accounting keeps.
+    """
+
+    known: bool
+    queued: dict[str, Job]
+    ended: dict[str, Job]
+
+
+NO_SCHEDULER = Scheduler(False, {}, {})
+
+
+def survey(points: Sequence[Experiment], runs: Path, must_know: bool = False) -> list[Point]:
+    """The state of each point.
+
+    Args:
+        must_know: whether it is an error where SLURM cannot be asked, since something depends on what waits there.
+
+    Raises:
+        UserError: for a damaged record, and as said.
+    """
+    places = places_of(Ledger(runs).read())
+    done = {point.experiment_id for point in points if is_done(point, runs)}
+    unfinished = [point for point in points if point.experiment_id not in done]
+    scheduler = ask([place for point in unfinished for place in places.get(point.experiment_id, ())], must_know)
+    return [
+        Point(point, "done")
+        if point.experiment_id in done
+        else _unfinished(point, runs, places.get(point.experiment_id, []), scheduler)
+        for point in points
+    ]
+
+
+def places_of(submissions: Sequence[Submission]) -> dict[str, list[Place]]:
+    """The jobs of each experiment id that were handed over, in their order."""
+    found: dict[str, list[Place]] = {}
+    for submission in submissions:
+        if submission.job and not submission.withdrawn:
+            for task, names in enumerate(submission.tasks):
+                for name in names:
+                    found.setdefault(name, []).append(Place(submission, task))
+    return found
+
+
+def is_done(experiment: Experiment, runs: Path) -> bool:
+    """Whether there is a record, by a look that takes microseconds; `afbench check` and reports read all of it.
+
+    Raises:
+        UserError: for one that was cut short or is of another experiment.
+    """
+    path = point_folder(runs, experiment) / "result.json"
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        text = b""
+    if text.endswith(b"}\n") and f'"experiment_id": "{experiment.experiment_id}"'.encode() in text:
+        return True
+    return find_result(runs, experiment) is not None  # says what is wrong with it
+
+
+def ask(places: Collection[Place], must_know: bool) -> Scheduler:
+    """What SLURM says of these jobs; nothing is asked where there are none."""
+    jobs = {place.id for place in places if place.submission.cluster != "local"}
+    if not jobs:
+        return NO_SCHEDULER
+    try:
+        waiting = queue.queued()
+    except UserError:
+        if must_know:
+            raise
+        return NO_SCHEDULER
+    gone = {place.submission.job for place in places if place.id in jobs - set(waiting)}
+    return Scheduler(True, waiting, queue.ended(gone))
+
+
+def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: Scheduler) -> Point:
+    """The state of a point without a record."""
+    evaluated = (point_folder(runs, point) / EVALUATED).exists()
+    alive = [place for place in places if place.id in scheduler.queued]
+    if alive:
+        # A training runs while its times wait for it.
+        place = min(alive, key=lambda place: scheduler.queued[place.id].waits)
+        job = scheduler.queued[place.id]
+        return Point(point, "queued" if job.waits else "running", evaluated, place, job)
+    # The last job that was to bring what is missing; the one after it never began.
+    place = next((place for place in reversed(places) if bool(place.submission.timed) == evaluated), None)
+    job = scheduler.ended.get(place.id) if place else None
+    folder = training_folder(runs, point)
+    attempts = [each for each in read_attempts(folder) if point.experiment_id in each.points]
+    last = attempts[-1] if attempts else None
+    if last is not None and last.ended is None and is_locked(folder):
+        return Point(point, "running", evaluated, place, job)
+    if place is not None and not scheduler.known and last is None:
+        return Point(point, "queued", evaluated, place, job)  # for all that is known
+    cause = cause_of(_of_job(last, place), job, _log(runs, place))
+    if cause is None:
+        return Point(point, "missing", evaluated, place, job)
+    return Point(point, "failed" if cause.is_failure else "missing", evaluated, place, job, cause)
+
+
+def _of_job(last: Attempt | None, place: Place | None) -> Attempt | None:
+    """The last attempt unless a later submission never came to one."""
+    if last is None or place is None or not last.job or "id" not in last.job:
+        return last
+    return last if last.job["id"] == place.id or last.began > place.submission.time else None
+
+
+def _log(runs: Path, place: Place | None) -> Path | None:
+    if place is None:
+        return None
+    return Ledger(runs).jobs_folder(place.submission) / f"{place.id}_0_log.err"

@@ -1,0 +1,198 @@
+"""Why a job ended without its records, the lines of its log that tell, and what to do about it. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.attempts import Attempt
+from sweeps.queue import Job
+
+TAIL = 64_000  # bytes of a log that are looked at
+LINES = 6  # of them, that are shown
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of end.
+
+    Attributes:
+        advice: what to do.
+        is_failure: whether the same would happen again; otherwise the next submission takes it up.
+        pattern: that tells it in a log.
+        states: that tell it in the scheduler's words.
+        errors: Python exceptions that tell it.
+    """
+
+    name: str
+    advice: str
+    is_failure: bool = True
+    pattern: str = ""
+    states: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+# In the order in which they are tried: what says more comes first.
+KINDS = (
+    Kind(
+        "cancelled",
+        "submit again to go on",
+        False,
+        r"CANCELLED AT .*(?!DUE TO)$",
+        ("CANCELLED",),
+        ("KeyboardInterrupt",),
+    ),
+    Kind("preempted", "submit again to go on", False, states=("PREEMPTED", "REVOKED"), errors=("SystemExit",)),
+    Kind(
+        "node", "submit again to go on on another node", False, r"NODE FAILURE|node failure", ("NODE_FAIL", "BOOT_FAIL")
+    ),
+    Kind(
+        "timeout",
+        "submit with --retry timeout to go on from the last checkpoint, with a longer --time to be sure",
+        pattern=r"DUE TO TIME LIMIT|timed-out too many times",
+        states=("TIMEOUT", "DEADLINE"),
+    ),
+    Kind(
+        "out of memory",
+        "of the GPU: a smaller training.micro_batch or timing.batch; of the node: more --memory, fewer runtime.workers",
+        pattern=r"out of memory|OutOfMemoryError|oom[-_ ]kill|OUT_OF_MEMORY|MemoryError",
+        states=("OUT_OF_MEMORY",),
+        errors=("OutOfMemoryError", "MemoryError"),
+    ),
+    Kind(
+        "diverged",
+        "a lower training.lr, a longer training.warmup, or training.precision=float32",
+        pattern=r"The loss (became|ran away)",
+        errors=("Diverged",),
+    ),
+    Kind(
+        "nccl",
+        "processes did not reach each other: NCCL_DEBUG=INFO in the profile's setup says more; NCCL_SOCKET_IFNAME "
+        "names the network",
+        pattern=r"NCCL|ProcessGroup|gloo|did not find the others",
+    ),
+    Kind(
+        "cuda",
+        "--exclude the node if it is always the same; CUDA_LAUNCH_BLOCKING=1 says where",
+        pattern=r"CUDA error|CUDA driver|cuDNN",
+    ),
+    Kind(
+        "data",
+        "`afbench data verify` lists what is wrong; data.settings.on_bad=skip leaves it out",
+        pattern=r"cannot be used: |not prepared on this machine|holds .* with fingerprint|worker that makes clips died",
+    ),
+    Kind(
+        "import",
+        "the profile's setup must lead to the environment that submits; try it on a node",
+        pattern=r"ModuleNotFoundError|ImportError|No module named|command not found|No such file .*python",
+        errors=("ModuleNotFoundError", "ImportError"),
+    ),
+    Kind(
+        "disk",
+        "make room, or mend the file system; submit with --retry failed",
+        pattern=r"No space left|Disk quota|Stale file handle|Input/output error|Read-only|cannot be written",
+    ),
+    Kind(
+        "user",
+        "mend what the error says, then submit with --retry failed",
+        pattern=r"^afbench: ",
+        errors=("UserError",),
+    ),
+    Kind(
+        "killed",
+        "its log ends without a word: most often the node's memory; submit with --retry failed",
+        states=("FAILED",),
+    ),
+)
+UNKNOWN = Kind("error", "its log says more; submit with --retry failed")
+LOST = Kind("lost", "its job is gone and left nothing; submit again", False)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a point has no record.
+
+    Attributes:
+        lines: of the log or the error, that tell.
+        log: where it is; None where there is none.
+    """
+
+    kind: Kind
+    lines: tuple[str, ...] = ()
+    log: Path | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        return self.kind.is_failure
+
+
+def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None) -> Cause | None:
+    """What ended the work on a point; None where nothing was begun, or it ended well.
+
+    Args:
+        attempt: the last one of the point's training, where the last job came to one.
+        job: the last one, as the scheduler tells of it.
+        log: of that job's errors.
+    """
+    if attempt is not None and attempt.job and attempt.job.get("submission"):
+        log = Path(attempt.job["submission"].get("log") or log or "") if attempt.job["submission"].get("log") else log
+    text = tail(log)
+    state = job.state if job is not None else ""
+    error = attempt.error if attempt is not None else None
+    if attempt is None and job is None and not text:
+        return Cause(LOST, log=log) if log is not None else None
+    if attempt is not None and attempt.ended is not None and error is None:
+        return None
+    if attempt is None and state == "COMPLETED":
+        return Cause(LOST, _telling(text, ""), log)
+    kind = _kind(state, error, text)
+    said = tuple(error["text"].splitlines()[:LINES]) if error and error["text"] else ()
+    return Cause(kind, said or _telling(text, kind.pattern), log)
+
+
+def _kind(state: str, error: dict[str, str] | None, text: str) -> Kind:
+    words = f"{error['kind']}: {error['text']}" if error else text
+    for kind in KINDS:
+        if state and state in kind.states and kind.name != "killed":
+            return kind
+        if error and error["kind"] in kind.errors and kind.name != "user":
+            return kind
+    for kind in KINDS:
+        if kind.pattern and re.search(kind.pattern, words, re.MULTILINE):
+            return kind
+    if error:
+        return next((kind for kind in KINDS if error["kind"] in kind.errors), UNKNOWN)
+    return UNKNOWN if "Traceback (most recent call last)" in text else KINDS[-1]
+
+
+def tail(log: Path | None) -> str:
+    """The end of a log; nothing where there is none."""
+    if log is None:
+        return ""
+    try:
+        with open(log, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(file.tell() - TAIL, 0))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _telling(text: str, pattern: str) -> tuple[str, ...]:
+    """The lines of a log that say why: those of the pattern, else the last exception, else the last ones."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    matching = [line for line in lines if pattern and re.search(pattern, line)]
+    return tuple((matching or list(_exceptions(lines)) or lines)[-LINES:])
+
+
+def _exceptions(lines: list[str]) -> Iterator[str]:
+    """The line that names the exception, after each traceback."""
+    inside = False
+    for line in lines:
+        if line.startswith("Traceback (most recent call last)"):
+            inside = True
+        elif inside and not line.startswith((" ", "\t")):
+            inside = False
+            yield line
