@@ -145,9 +145,9 @@ def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: S
     alive = [place for place in places if place.id in scheduler.queued]
     if alive:
         # A training runs while its times wait for it.
-        place = min(alive, key=lambda place: scheduler.queued[place.id].waits)
-        job = scheduler.queued[place.id]
-        return Point(point, "queued" if job.waits else "running", evaluated, place, job)
+        first = min(alive, key=lambda place: scheduler.queued[place.id].waits)
+        found = scheduler.queued[first.id]
+        return Point(point, "queued" if found.waits else "running", evaluated, first, found)
     # The last job that was to bring what is missing; the one after it never began.
     place = next((place for place in reversed(places) if bool(place.submission.timed) == evaluated), None)
     job = scheduler.ended.get(place.id) if place else None
