@@ -326,6 +326,16 @@ def _resolve_settings(part: Checked, kind: type[Checked], owner: str) -> None:
     object.__setattr__(part, "settings", settings)
 
 
+KINDS: dict[str, type[Checked]] = {
+    "data": Data,
+    "model": Model,
+    "training": Training,
+    "evaluation": Evaluation,
+    "timing": Timing,
+    "runtime": Runtime,
+}
+
+
 def from_dict(values: object, where: str) -> Experiment:
     """The experiment of parsed JSON; unknown fields, parts and schema versions are refused.
 
@@ -336,18 +346,10 @@ def from_dict(values: object, where: str) -> Experiment:
         raise UserError(f"{where} holds {type(values).__name__}; expected an object.")
     if values.get("schema") != SCHEMA:
         raise UserError(f"{where} has schema {values.get('schema')!r}; this version reads schema {SCHEMA}.")
-    kinds: dict[str, type[Checked]] = {
-        "data": Data,
-        "model": Model,
-        "training": Training,
-        "evaluation": Evaluation,
-        "timing": Timing,
-        "runtime": Runtime,
-    }
     for name in values:
-        if name != "schema" and name not in kinds:
-            raise unknown("part", name, kinds, where)
-    parts = {name: from_mapping(kind, values.get(name, {}), f"{where}: {name}") for name, kind in kinds.items()}
+        if name != "schema" and name not in KINDS:
+            raise unknown("part", name, KINDS, where)
+    parts = {name: from_mapping(kind, values.get(name, {}), f"{where}: {name}") for name, kind in KINDS.items()}
     return Experiment(**parts)  # type: ignore[arg-type]
 
 
@@ -360,7 +362,8 @@ def override(experiment: Experiment, assignments: dict[str, str]) -> Experiment:
     Raises:
         UserError: unknown part or field, with the valid ones; a value that does not parse.
     """
-    values = experiment.to_dict()
+    values = plain(experiment)
+    changed = {path.partition(".")[0] for path in assignments}
     if "model.method" in assignments:
         values["model"] |= {"method": assignments["model.method"], "settings": None}
     if assignments.get("data.dataset", experiment.data.dataset) != experiment.data.dataset:
@@ -368,26 +371,30 @@ def override(experiment: Experiment, assignments: dict[str, str]) -> Experiment:
         values["data"] = {**kept, "dataset": assignments["data.dataset"]}
     if "model.frames" in assignments and experiment.evaluation.frames == experiment.model.frames:
         values["evaluation"]["frames"] = 0
-    values = {**values, **{part: plain(kind(**values[part])) for part, kind in (("model", Model), ("data", Data))}}
+        changed.add("evaluation")
+    # What a new method or data set brings is there to be changed too.
+    values |= {part: plain(KINDS[part](**values[part])) for part in ("model", "data") if part in changed}
     if any(path in ("data.classes", "data.train_clips", "data.val_clips") for path in assignments):
         # Looked up anew, and held against what there is.
         values["data"] |= {"fingerprint": "", "classes": 0}
     for path, text in assignments.items():
         *parents, leaf = path.split(".")
-        target: Any = values
+        target: Any = values if parents else None
         for name in parents:
             target = target.get(name) if isinstance(target, dict) else None
         if not isinstance(target, dict) or leaf not in target or isinstance(target[leaf], dict):
             raise unknown("field", path, _paths(values))
         target[leaf] = parsed(path, text, target[leaf])
-    return from_dict(values, "the command line")
+    # What is not changed is kept, and so are its texts.
+    parts: dict[str, Any] = {part: KINDS[part](**values[part]) for part in changed}
+    return dataclasses.replace(experiment, **parts)
 
 
 def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
     found: list[str] = []
     for name, value in values.items():
         found += _paths(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
-    return [path for path in found if path != "schema"]
+    return found
 
 
 def parsed(path: str, text: str, current: object) -> object:
