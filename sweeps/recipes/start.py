@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from bench.errors import UserError
+from bench.data.catalogue import DIGITS
 from bench.experiment import Experiment
 from bench.methods import find_method
-from sweeps.recipes.demo import SETTINGS
-from sweeps.recipes.demo import starting_point as of_the_demo
+from sweeps.recipes.bases import base
 from sweeps.recipes.samplers import samplers
 
 
-def starting_point(method: str) -> Experiment:
-    """The demo's experiment for a method, else the first one of the samplers' recipe.
+def starting_point(method: str, dataset: str = DIGITS, backbone: str = "") -> Experiment:
+    """The base of TSN, TSM and AFNet, of any other method its first point in the recipe samplers.
 
     Raises:
-        UserError: for an unknown method, or one that no recipe has.
+        UserError: for an unknown method, or what `base` cannot make.
     """
     find_method(method)
-    if method in SETTINGS:
-        return of_the_demo(method)
-    for point in samplers(False):
-        if point.model.method == method:
-            return point
-    raise UserError(f"No recipe has an experiment with {method} to start from; write one (docs/add-a-method.md).")
+    if method not in ("tsn", "tsm", "afnet"):
+        for point in samplers(False, dataset, backbone):
+            if point.model.method == method:
+                return point
+    return base(method, dataset, backbone)
