@@ -186,18 +186,20 @@ class Profile:
 
 @dataclass(frozen=True)
 class SweepList:
-    """The recipes, what each answers and what it needs."""
+    """The recipes: the question each answers, its points, and the trainings they take."""
 
     def __call__(self) -> None:
         from sweeps.recipes import RECIPES
 
         for name, recipe in RECIPES.items():
-            print(f"{name:12s} {recipe.summary}")
+            points = recipe.points(tiny=False)
+            trainings = len({point.training_id for point in points})
+            print(f"{name:16s} {len(points):3d} points, {trainings:2d} trainings  {recipe.summary}")
 
 
 @dataclass(frozen=True)
-class SweepPlan:
-    """The points of a recipe, and which are done, running or missing."""
+class Points:
+    """The points of a recipe, and where their records are: what every command over a sweep is told."""
 
     recipe: tyro.conf.Positional[str]
     """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
@@ -205,31 +207,52 @@ class SweepPlan:
     """Folder of the records; the demo's own is demo/runs."""
     tiny: bool = False
     """The recipe's points in a few steps each, with meaningless accuracies."""
+    dataset: str = ""
+    """Another data set than the recipe's own, digits-in-motion: a name in `afbench data list`, or of your own."""
+    backbone: str = ""
+    """Another network than the recipe's own, tiny on digits-in-motion and resnet50 elsewhere."""
+    seeds: tuple[int, ...] = ()
+    """Every point once with each of these seeds of its training; the recipe's own where none are given."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE"), tyro.conf.UseAppendAction] = field(
+        default_factory=list
+    )
+    """A field of every point by its dotted name, for example timing.device=cuda; once for each field."""
+    only: tuple[str, ...] = ()
+    """Points of these methods alone, for example tsm afnet; all where none are given."""
+
+    def points(self) -> list[Experiment]:
+        """The experiments, in the recipe's order."""
+        from sweeps.recipes import find_recipe
+
+        return find_recipe(self.recipe).points(
+            self.tiny,
+            dataset=self.dataset,
+            backbone=self.backbone,
+            seeds=self.seeds,
+            assignments=_assignments("--set", self.set, "training.lr=0.02"),
+            only=self.only,
+        )
+
+
+@dataclass(frozen=True)
+class SweepPlan(Points):
+    """The points of a recipe, and which are done, running or missing."""
 
     def __call__(self) -> None:
         from sweeps.plan import plan
         from sweeps.progress import print_plan
-        from sweeps.recipes import find_recipe
 
-        print_plan(plan(find_recipe(self.recipe).points(self.tiny), self.runs))
+        print_plan(plan(self.points(), self.runs))
 
 
 @dataclass(frozen=True)
-class SweepSubmit:
+class SweepSubmit(Points):
     """Run what is missing of a recipe, one point at a time on this machine."""
-
-    recipe: tyro.conf.Positional[str]
-    """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
-    runs: Path = Path("runs")
-    """Folder of the records; the demo's own is demo/runs."""
-    tiny: bool = False
-    """The recipe's points in a few steps each, with meaningless accuracies."""
 
     def __call__(self) -> None:
         from sweeps.local import run_points
-        from sweeps.recipes import find_recipe
 
-        run_points(find_recipe(self.recipe).points(self.tiny), self.runs)
+        run_points(self.points(), self.runs)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bench.experiment import Experiment
 from bench.files import locked
 from bench.record import point_folder, read_heartbeat, read_result, result_files, training_folder
 from bench.run import run_experiment
-from sweeps.recipes import find_recipe
+from sweeps.recipes import RECIPES, find_recipe
 
 
 def afbench(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -44,6 +44,13 @@ def afbench(*arguments: str, **options: object) -> subprocess.CompletedProcess[s
         (["run", "afnet", "--set", "data.seed=1", "--set", "data.seed=2"], ["--set has data.seed twice, 1 and 2"]),
         (["run", "tsm", "--ratio", "0.5"], ["--ratio is 0.5", "tsm", "afnet"]),
         (["sweep", "plan", "dem"], ["Unknown recipe 'dem'", "demo"]),
+        (["sweep", "plan", "demo", "--dataset", "jester"], ["--dataset is jester", "recipe demo"]),
+        (["sweep", "plan", "frames", "--dataset", "jestr"], ["Unknown data set 'jestr'", "jester"]),
+        (["sweep", "submit", "frames", "--backbone", "vgg"], ["Unknown backbone 'vgg'", "resnet50"]),
+        (["sweep", "plan", "frames", "--seeds", "0", "0"], ["--seeds are 0 0", "each once"]),
+        (["sweep", "plan", "frames", "--set", "timing.batch"], ["--set got 'timing.batch'", "FIELD=VALUE"]),
+        (["sweep", "submit", "frames", "--set", "timing.rate=1"], ["Point 1 of recipe frames", "timing.rate"]),
+        (["sweep", "plan", "frames", "--only", "arnet"], ["Unknown method 'arnet'", "tsm"]),
         (["report", "nowhere"], ["no folder nowhere"]),
         (["report", "nowhere", "--on-bad", "ignore"], ["ignore", "skip, stop"]),
         (["run", "afnet", "--set", "training.seed=" + "9" * 23], ["training.seed is 9999", "9223372036854775807"]),
@@ -58,7 +65,9 @@ def test_mistakes_get_a_paragraph_and_status_two(tmp_path: Path, arguments: list
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["rune"], ["run"], ["run", "afnet", "--frame"], []])
+@pytest.mark.parametrize(
+    "arguments", [["rune"], ["run"], ["run", "afnet", "--frame"], ["sweep", "plan", "demo", "--seeds", "x"], []]
+)
 def test_words_that_do_not_parse_get_status_two(arguments: list[str]) -> None:
     done = afbench(*arguments)
     assert done.returncode == 2 and "Traceback" not in done.stderr
@@ -71,6 +80,26 @@ def test_a_reader_that_has_had_enough_is_no_mistake() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b"" and process.wait(60) == 0
+
+
+def test_recipes_are_listed_with_their_question_points_and_trainings(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sweep", "list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(RECIPES)
+    (line,) = (line for line in lines if line.startswith("frames"))
+    assert " ".join(line.split()) == "frames 15 points, 10 trainings What do more frames buy, and at what cost?"
+
+
+def test_a_plan_is_of_the_points_that_the_options_give(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--seeds", "0", "1", "--set", "timing.batch=2", "--set", "timing.rounds=5", "--only", "tsm", "ffn"]
+    main(["sweep", "plan", "frames", "--runs", str(runs), "--tiny", *options])
+    lines = capsys.readouterr().out.splitlines()
+    expected = find_recipe("frames").points(
+        True, seeds=(0, 1), assignments={"timing.batch": "2", "timing.rounds": "5"}, only=("tsm", "ffn")
+    )
+    assert [line.split()[-1] for line in lines[1:-1]] == [point.experiment_id for point in expected]
+    assert lines[1].startswith("FFN, 4 frames, seed 0, trained at 16  missing  ")
+    assert lines[-1] == "0 of 14 points are done; they take 10 trainings."
 
 
 def test_an_unwritable_runs_folder_is_named(tmp_path: Path) -> None:
