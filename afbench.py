@@ -56,17 +56,20 @@ class Demo:
 class Run:
     """Run one experiment here: train, evaluate, count multiply-adds, time, write the record.
 
-    Starts from what the recipes demo and samplers have for it; --frames, --ratio, --seed and --set change any of it.
+    Starts from what recipes have for the method on the data set and network; --frames, --ratio, --seed and --set
+    change any of it.
     """
 
     method: tyro.conf.Positional[str]
     """Name in the registry: tsn, tsm, afnet, ocsampler, ..."""
+    dataset: str = ""
+    """Name in `afbench data list`, or of your own; digits-in-motion where none is given."""
     frames: int | None = None
     """Frames a clip."""
     ratio: float | None = None
     """Share of frames AFNet aims to compute in full, in (0, 1]."""
-    backbone: str | None = None
-    """Name of a network that the method is built on: tiny, resnet50, mobilenetv2, ..."""
+    backbone: str = ""
+    """Name of a network that the method is built on: tiny on digits-in-motion, resnet50 elsewhere, mobilenetv2, ..."""
     seed: int | None = None
     """Of the training."""
     set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE"), tyro.conf.UseAppendAction] = field(
@@ -81,18 +84,19 @@ class Run:
     """Folder of the records."""
 
     def __call__(self) -> None:
+        from bench.data.catalogue import DIGITS
         from bench.experiment import override
         from sweeps.recipes.start import starting_point
 
         short = {
             "model.frames": self.frames,
             "model.settings.ratio": self.ratio,
-            "model.backbone": self.backbone,
             "training.seed": self.seed,
         }
         assignments = {path: str(value) for path, value in short.items() if value is not None}
         assignments |= _assignments("--set", self.set, "training.lr=0.02")
-        start = starting_point(self.method)
+        chosen = assignments.get("data.dataset") or self.dataset or DIGITS
+        start = starting_point(self.method, chosen, assignments.get("model.backbone") or self.backbone)
         if self.ratio is not None and not hasattr(start.model.settings, "ratio"):
             raise UserError(
                 f"--ratio is {self.ratio:g}, but {self.method} aims at no ratio; expected it with afnet. What samplers "

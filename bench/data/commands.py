@@ -143,7 +143,7 @@ class DataPrepare:
         for line in _beware(self.name, outcome.prepared):
             print(f"beware: {line}", file=sys.stderr)
         remember_root(self.name, root)
-        print(f"Train on it: afbench run tsm --set data.dataset={self.name} --set data.size=224 --backbone resnet50")
+        print(f"Train on it: afbench run tsm --dataset {self.name}, without a GPU with --backbone tiny")
 
     def _root(self) -> Path:
         from bench.data.roots import data_folder
