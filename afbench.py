@@ -14,6 +14,7 @@ import tyro
 
 from bench.data.commands import Data
 from bench.errors import UserError
+from sweeps.commands import Sweep, assignments_of
 
 if TYPE_CHECKING:
     from bench.experiment import Experiment, Timing
@@ -94,7 +95,7 @@ class Run:
             "training.seed": self.seed,
         }
         assignments = {path: str(value) for path, value in short.items() if value is not None}
-        assignments |= _assignments("--set", self.set, "training.lr=0.02")
+        assignments |= assignments_of("--set", self.set, "training.lr=0.02")
         chosen = assignments.get("data.dataset") or self.dataset or DIGITS
         start = starting_point(self.method, chosen, assignments.get("model.backbone") or self.backbone)
         if self.ratio is not None and not hasattr(start.model.settings, "ratio"):
@@ -163,7 +164,7 @@ class Profile:
             ratios=self.ratio,
             backbone=self.backbone,
             classes=self.classes,
-            assignments=_assignments("--set", self.set, "keep=4"),
+            assignments=assignments_of("--set", self.set, "keep=4"),
             timings=self._timings(),
             witnesses=self.witnesses,
         )
@@ -186,77 +187,6 @@ class Profile:
             return [None]
         check_device(self.device, "--device")
         return [Timing(device=self.device, dtype=dtype, batch=self.batch, rounds=self.rounds) for dtype in self.dtype]
-
-
-@dataclass(frozen=True)
-class SweepList:
-    """The recipes: the question each answers, its points, and the trainings they take."""
-
-    def __call__(self) -> None:
-        from sweeps.recipes import RECIPES
-
-        for name, recipe in RECIPES.items():
-            points = recipe.points(tiny=False)
-            trainings = len({point.training_id for point in points})
-            print(f"{name:16s} {len(points):3d} points, {trainings:2d} trainings  {recipe.summary}")
-
-
-@dataclass(frozen=True)
-class Points:
-    """The points of a recipe, and where their records are: what every command over a sweep is told."""
-
-    recipe: tyro.conf.Positional[str]
-    """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
-    runs: Path = Path("runs")
-    """Folder of the records; the demo's own is demo/runs."""
-    tiny: bool = False
-    """The recipe's points in a few steps each, with meaningless accuracies."""
-    dataset: str = ""
-    """Another data set than the recipe's own, digits-in-motion: a name in `afbench data list`, or of your own."""
-    backbone: str = ""
-    """Another network than the recipe's own, tiny on digits-in-motion and resnet50 elsewhere."""
-    seeds: tuple[int, ...] = ()
-    """Every point once with each of these seeds of its training; the recipe's own where none are given."""
-    set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE"), tyro.conf.UseAppendAction] = field(
-        default_factory=list
-    )
-    """A field of every point by its dotted name, for example timing.device=cuda; once for each field."""
-    only: tuple[str, ...] = ()
-    """Points of these methods alone, for example tsm afnet; all where none are given."""
-
-    def points(self) -> list[Experiment]:
-        """The experiments, in the recipe's order."""
-        from sweeps.recipes import find_recipe
-
-        return find_recipe(self.recipe).points(
-            self.tiny,
-            dataset=self.dataset,
-            backbone=self.backbone,
-            seeds=self.seeds,
-            assignments=_assignments("--set", self.set, "training.lr=0.02"),
-            only=self.only,
-        )
-
-
-@dataclass(frozen=True)
-class SweepPlan(Points):
-    """The points of a recipe, and which are done, running or missing."""
-
-    def __call__(self) -> None:
-        from sweeps.plan import plan
-        from sweeps.progress import print_plan
-
-        print_plan(plan(self.points(), self.runs))
-
-
-@dataclass(frozen=True)
-class SweepSubmit(Points):
-    """Run what is missing of a recipe, one point at a time on this machine."""
-
-    def __call__(self) -> None:
-        from sweeps.local import run_points
-
-        run_points(self.points(), self.runs)
 
 
 @dataclass(frozen=True)
@@ -303,41 +233,27 @@ class Check:
 Datasets = Annotated[
     Data, tyro.conf.subcommand("data", description="Known data sets and their files: list, prepare, verify.")
 ]
-Sweep = Annotated[
-    Annotated[SweepList, tyro.conf.subcommand("list")]
-    | Annotated[SweepPlan, tyro.conf.subcommand("plan")]
-    | Annotated[SweepSubmit, tyro.conf.subcommand("submit")],
-    tyro.conf.subcommand("sweep", description="Many experiments: named recipes, their state, running them."),
+Sweeps = Annotated[
+    Sweep, tyro.conf.subcommand("sweep", description="Many experiments: named recipes, their state, running them.")
 ]
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Profile, tyro.conf.subcommand("profile")]
-    | Sweep
+    | Sweeps
     | Datasets
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Check, tyro.conf.subcommand("check")]
 )
 
 
-def _assignments(flag: str, texts: list[str], example: str) -> dict[str, str]:
-    """What --set or --grid says, by name."""
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UserError(f"{flag} got {text!r}; expected FIELD=VALUE, for example {example}.")
-        if name in found:
-            raise UserError(f"{flag} has {name} twice, {found[name]} and {value}; expected it once.")
-        found[name] = value
-    return found
-
-
 def _grid(start: Experiment, texts: list[str]) -> list[Experiment]:
     """Every combination of the values that --grid gives to fields of one training's points."""
     from bench.experiment import override
 
-    axes = {name: values.split(",") for name, values in _assignments("--grid", texts, "evaluation.budget=2,4").items()}
+    axes = {
+        name: values.split(",") for name, values in assignments_of("--grid", texts, "evaluation.budget=2,4").items()
+    }
     points = [override(start, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
     if len({point.experiment_id for point in points}) < len(points):
         raise UserError(

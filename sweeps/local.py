@@ -23,7 +23,8 @@ from bench.experiment import Experiment
 from bench.files import make_folder
 from bench.progress import bars
 from bench.record import find_result, read_heartbeat, training_folder
-from sweeps.plan import describe, plan
+from sweeps.describe import describe
+from sweeps.plan import plan
 from sweeps.progress import STAGES
 
 POLL_SECONDS = 0.2

@@ -1,143 +1,192 @@
-"""What is done of a list of experiments, and what is not. Imports no torch."""
+"""The state of every point: records first, then what jobs and attempts tell. Imports no torch."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cache
-from operator import attrgetter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from bench.attempts import Attempt, read_attempts
+from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.files import is_locked
-from bench.methods import find_method
-from bench.record import find_result, training_folder
-from bench.settings import KNOBS
+from bench.record import EVALUATED, find_result, point_folder, training_folder
+from sweeps import queue
+from sweeps.ledger import Ledger, Submission
+from sweeps.queue import Job
+from sweeps.triage import Cause, cause_of
 
-State = Literal["done", "running", "missing"]
+State = Literal["done", "running", "queued", "failed", "missing"]
+STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "missing")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a point stands in the ledger.
+
+    Attributes:
+        id: the scheduler's, of its job.
+    """
+
+    submission: Submission
+    task: int
+
+    @property
+    def id(self) -> str:
+        return self.submission.job_of(self.task)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One experiment of a plan and its state."""
+    """One experiment and its state.
+
+    Attributes:
+        evaluated: whether all but its times is measured.
+        place: the job that is to bring what is missing, or was; None where there is none.
+        job: that job as the scheduler tells of it, None where it does not.
+        cause: why it failed.
+        alive: ids of all its jobs that wait or run.
+    """
 
     experiment: Experiment
     state: State
+    evaluated: bool = False
+    place: Place | None = None
+    job: Job | None = None
+    cause: Cause | None = None
+    alive: tuple[str, ...] = ()
 
 
-def plan(points: list[Experiment], runs: Path) -> list[Point]:
-    """The state of each experiment, from the records on disk alone.
+@dataclass(frozen=True)
+class Scheduler:
+    """What SLURM said when it was asked.
+
+    Attributes:
+        known: whether it could be asked at all.
+        queued: jobs that wait or run, by their ids.
+        ended: of others what accounting keeps.
+    """
+
+    known: bool
+    queued: dict[str, Job]
+    ended: dict[str, Job]
+
+
+NO_SCHEDULER = Scheduler(False, {}, {})
+
+
+def plan(points: Sequence[Experiment], runs: Path, must_know: bool = False) -> list[Point]:
+    """The state of each point.
+
+    Args:
+        must_know: whether it is an error where SLURM cannot be asked, since something depends on what waits there.
 
     Raises:
-        UserError: for a damaged record.
+        UserError: for a damaged record, and as said.
     """
-    return [Point(experiment, _state(experiment, runs)) for experiment in points]
+    places = places_of(Ledger(runs).read())
+    done = {point.experiment_id for point in points if is_done(point, runs)}
+    unfinished = [point for point in points if point.experiment_id not in done]
+    scheduler = ask([place for point in unfinished for place in places.get(point.experiment_id, ())], must_know)
+    return [
+        Point(point, "done")
+        if point.experiment_id in done
+        else _unfinished(point, runs, places.get(point.experiment_id, []), scheduler)
+        for point in points
+    ]
 
 
-def _state(experiment: Experiment, runs: Path) -> State:
-    if find_result(runs, experiment) is not None:
-        return "done"
-    return "running" if is_locked(training_folder(runs, experiment)) else "missing"
+def chosen(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
+    """Those whose experiment ids begin so; all where nothing is asked.
 
-
-def describe(experiment: Experiment) -> str:
-    """A point in a few words: method, frames, how much it computes, and what it shares a training with."""
-    model = experiment.model
-    words = [*_named(experiment)]
-    words += [f"{name} {value:g}" for name, value in model.settings.knobs().items()]
-    if getattr(model.settings, "shift", True) is False:
-        words.append("no shift")
-    if experiment.evaluation.frames != model.frames:
-        words.append(f"trained at {model.frames}")
-    return ", ".join(words)
-
-
-def distinguishing(points: Sequence[Experiment]) -> list[str]:
-    """Each point by its method, its frames and the fields in which these points differ, in short words.
-
-    A setting of the method is compared within the method, any other field among all. What more than half of them have
-    is not said, unless it is how much a method computes.
+    Raises:
+        UserError: for a name that no point has.
     """
-    differing = _differing(points)
-    leaves = Counter({path: _leaf(path) for _, path in differing}.values())
-    described = []
-    for point in points:
-        words = _named(point)
-        for (method, path), usual in differing.items():
-            if method in ("", point.model.method) and (value := _value(point, path)) != usual:
-                words += _words(_leaf(path) if leaves[_leaf(path)] == 1 else path, value)
-        if point.evaluation.frames != point.model.frames:
-            words.append(f"trained at {point.model.frames}")
-        described.append(", ".join(words))
-    return described
+    for name in names:
+        if not any(point.experiment.experiment_id.startswith(name) for point in points):
+            raise UserError(f"No point of the recipe has an experiment id that begins with {name!r}; see `sweep plan`.")
+    return [point for point in points if not names or point.experiment.experiment_id.startswith(tuple(names))]
 
 
-# Where the fields that tell points apart stand, in the order in which they are said.
-PARTS = ("model", "model.settings", "evaluation", "training", "data", "data.settings", "timing")
-SAID = {"model.method", "model.frames", "evaluation.frames"}
-# Of a field that no value is usual of, or that a point does not have.
-NOTHING = object()
+def places_of(submissions: Sequence[Submission]) -> dict[str, list[Place]]:
+    """The jobs of each experiment id that were handed over, in their order."""
+    found: dict[str, list[Place]] = {}
+    for submission in submissions:
+        if submission.job and not submission.withdrawn:
+            for task, names in enumerate(submission.tasks):
+                for name in names:
+                    found.setdefault(name, []).append(Place(submission, task))
+    return found
 
 
-def _named(experiment: Experiment) -> list[str]:
-    return [find_method(experiment.model.method).title, f"{experiment.evaluation.frames} frames"]
+def is_done(experiment: Experiment, runs: Path) -> bool:
+    """Whether there is a record, by a look that takes microseconds; `afbench check` and reports read all of it.
 
-
-def _differing(points: Sequence[Experiment]) -> dict[tuple[str, str], object]:
-    """What is usual of each field that has several values among the points, by its method and dotted name.
-
-    The method is empty but for a method's own settings.
+    Raises:
+        UserError: for one that was cut short or is of another experiment.
     """
-    found: dict[tuple[str, str], object] = {}
-    for part in PARTS:
-        # Points share most of their parts: each is looked at once.
-        owners = {id(_value(point, part)): point for point in points}
-        values: dict[tuple[str, str], set[object]] = defaultdict(set)
-        for point in owners.values():
-            method = point.model.method if part == "model.settings" else ""
-            kind: Any = type(_value(point, part))
-            for path in _fields(part, kind):
-                values[method, path].add(_value(point, path))
-        found |= {key: _usual(points, *key) for key, several in values.items() if len(several) > 1}
-    return {key: usual for key, usual in found.items() if key[1] not in SAID}
-
-
-def _usual(points: Sequence[Experiment], method: str, path: str) -> object:
-    """The value that more than half of a method's points have, of those that have the field at all."""
-    if _leaf(path) in KNOBS:
-        return NOTHING
-    values = Counter(_value(point, path) for point in points if method in ("", point.model.method))
-    value, count = values.most_common(1)[0]
-    return value if 2 * count > values.total() else NOTHING
-
-
-def _value(point: Experiment, path: str) -> Any:
-    """Of a field or part, by its dotted name; NOTHING where the point has none."""
+    path = point_folder(runs, experiment) / "result.json"
     try:
-        return _getter(path)(point)
-    except AttributeError:
-        return NOTHING
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        text = b""
+    if text.endswith(b"}\n") and f'"experiment_id": "{experiment.experiment_id}"'.encode() in text:
+        return True
+    return find_result(runs, experiment) is not None  # says what is wrong with it
 
 
-_getter = cache(attrgetter)
+def ask(places: Collection[Place], must_know: bool) -> Scheduler:
+    """What SLURM says of these jobs; nothing is asked where there are none."""
+    jobs = {place.id for place in places if place.submission.cluster != "local"}
+    if not jobs:
+        return NO_SCHEDULER
+    try:
+        waiting = queue.queued()
+    except UserError:
+        if must_know:
+            raise
+        return NO_SCHEDULER
+    gone = {place.submission.job for place in places if place.id in jobs - set(waiting)}
+    return Scheduler(True, waiting, queue.ended(gone))
 
 
-def _leaf(path: str) -> str:
-    return path.rpartition(".")[2]
+def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: Scheduler) -> Point:
+    """The state of a point without a record."""
+    evaluated = (point_folder(runs, point) / EVALUATED).exists()
+    alive = [place for place in places if place.id in scheduler.queued]
+    if alive:
+        # A training runs while its times wait for it.
+        first = min(alive, key=lambda place: scheduler.queued[place.id].waits)
+        found = scheduler.queued[first.id]
+        ids = tuple(place.id for place in alive)
+        return Point(point, "queued" if found.waits else "running", evaluated, first, found, alive=ids)
+    # The last job that was to bring what is missing; the one after it never began.
+    place = next((place for place in reversed(places) if bool(place.submission.timed) == evaluated), None)
+    job = scheduler.ended.get(place.id) if place else None
+    folder = training_folder(runs, point)
+    attempts = [each for each in read_attempts(folder) if point.experiment_id in each.points]
+    last = attempts[-1] if attempts else None
+    if last is not None and last.ended is None and is_locked(folder):
+        return Point(point, "running", evaluated, place, job)
+    if place is not None and not scheduler.known and last is None:
+        return Point(point, "queued", evaluated, place, job)  # for all that is known
+    cause = cause_of(_of_job(last, place), job, _log(runs, place))
+    if cause is None:
+        return Point(point, "missing", evaluated, place, job)
+    return Point(point, "failed" if cause.is_failure else "missing", evaluated, place, job, cause)
 
 
-@cache
-def _fields(part: str, kind: Any) -> list[str]:
-    """Dotted names of a part's fields, without one that holds a part of its own."""
-    return [f"{part}.{field.name}" for field in fields(kind) if field.name != "settings"]
+def _of_job(last: Attempt | None, place: Place | None) -> Attempt | None:
+    """The last attempt unless a later submission never came to one."""
+    if last is None or place is None or not last.job or "id" not in last.job:
+        return last
+    return last if last.job["id"] == place.id or last.began > place.submission.time else None
 
 
-def _words(called: str, value: object) -> list[str]:
-    if value is NOTHING:
-        return []
-    called = called.replace("_", " ")
-    if isinstance(value, bool):
-        return [f"{called} {'on' if value else 'off'}"]
-    return [f"{called} {value:g}" if isinstance(value, float) else f"{called} {value}"]
+def _log(runs: Path, place: Place | None) -> Path | None:
+    if place is None:
+        return None
+    return Ledger(runs).jobs_folder(place.submission) / f"{place.id}_0_log.err"

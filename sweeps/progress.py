@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.progress import bars, lines
-from sweeps.plan import Point, distinguishing
 
 Report = Callable[[str, int, int], None]
 STAGES = {"train": "training, step", "evaluate": "evaluating, batch", "time": "timing"}
@@ -113,17 +112,3 @@ WRITTEN: dict[str, Callable[[Any], str]] = {
     "parameters": lambda count: f"{count / 1e6:.3g} M",
     "again": lambda ratio: f"{abs(ratio - 1):.1%}",
 }
-
-
-def print_plan(points: list[Point]) -> None:
-    """A line for each point, with its state and ids; plain text, since rich takes seconds for ten thousand."""
-    experiments = [point.experiment for point in points]
-    rows = [("point", "state", "training", "experiment")]
-    for name, point in zip(distinguishing(experiments), points, strict=True):
-        rows.append((name, point.state, point.experiment.training_id, point.experiment.experiment_id))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    done = sum(point.state == "done" for point in points)
-    trainings = len({experiment.training_id for experiment in experiments})
-    print(f"{done} of {len(points)} points are done; they take {trainings} trainings.")

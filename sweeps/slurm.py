@@ -26,7 +26,7 @@ from sweeps import queue
 from sweeps.clusters import Cluster, Resources
 from sweeps.job import Work
 from sweeps.ledger import Ledger, Submission
-from sweeps.survey import Point, survey
+from sweeps.plan import Point, plan
 
 RETRY = ("failed", "timeout", "oom", "all")
 # What SLURM allows where it does not say.
@@ -81,12 +81,12 @@ def submit(
     ledger = Ledger(runs)
     if dry:
         known = shutil.which("squeue") is not None
-        found = survey(points, runs, must_know=known)
+        found = plan(points, runs, must_know=known)
         return Handed(found, [(array, None) for array in arrays_of(found, cluster, retry, recipe)])
     make_folder(runs)
     with ledger.held():
         withdraw_orphans(ledger)
-        found = survey(points, runs, must_know=True)
+        found = plan(points, runs, must_know=True)
         arrays = arrays_of(found, cluster, retry, recipe)
         for array in arrays:
             _ask(array, ledger.folder)

@@ -13,7 +13,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.experiment import Timing
-from sweeps.plan import describe, distinguishing, plan
+from sweeps.describe import describe, distinguishing
+from sweeps.plan import plan
 from sweeps.recipes import RECIPES, Recipe, find_recipe
 from tests.conftest import small
 

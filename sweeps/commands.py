@@ -1,0 +1,197 @@
+"""The command line's `afbench sweep`: list, plan, submit, status, logs, cancel, triage. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class SweepList:
+    """The recipes: the question each answers, its points, and the trainings they take."""
+
+    def __call__(self) -> None:
+        from sweeps.recipes import RECIPES
+
+        for name, recipe in RECIPES.items():
+            points = recipe.points(tiny=False)
+            trainings = len({point.training_id for point in points})
+            print(f"{name:16s} {len(points):3d} points, {trainings:2d} trainings  {recipe.summary}")
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of a recipe, and where their records are: what every command over a sweep is told."""
+
+    recipe: tyro.conf.Positional[str]
+    """A recipe's name, or the path of a Python file with a `recipe(tiny)` function."""
+    runs: Path = Path("runs")
+    """Folder of the records; the demo's own is demo/runs."""
+    tiny: bool = False
+    """The recipe's points in a few steps each, with meaningless accuracies."""
+    dataset: str = ""
+    """Another data set than the recipe's own, digits-in-motion: a name in `afbench data list`, or of your own."""
+    backbone: str = ""
+    """Another network than the recipe's own, tiny on digits-in-motion and resnet50 elsewhere."""
+    seeds: tuple[int, ...] = ()
+    """Every point once with each of these seeds of its training; the recipe's own where none are given."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="FIELD=VALUE"), tyro.conf.UseAppendAction] = field(
+        default_factory=list
+    )
+    """A field of every point by its dotted name, for example timing.device=cuda; once for each field."""
+    only: tuple[str, ...] = ()
+    """Points of these methods alone, for example tsm afnet; all where none are given."""
+
+    def points(self) -> list[Experiment]:
+        """The experiments, in the recipe's order."""
+        from sweeps.recipes import find_recipe
+
+        return find_recipe(self.recipe).points(
+            self.tiny,
+            dataset=self.dataset,
+            backbone=self.backbone,
+            seeds=self.seeds,
+            assignments=assignments_of("--set", self.set, "training.lr=0.02"),
+            only=self.only,
+        )
+
+
+@dataclass(frozen=True)
+class SweepPlan(Points):
+    """The points of a recipe, and which are done, running, queued, failed or missing."""
+
+    def __call__(self) -> None:
+        from sweeps.plan import plan
+        from sweeps.show import print_plan
+
+        print_plan(plan(self.points(), self.runs))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What jobs ask the scheduler for, where the cluster's profile says otherwise or nothing."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    """Features of nodes, as sbatch takes them."""
+    gpus: int | None = None
+    """Of each node; 1 where nothing says otherwise, 0 for none."""
+    gpu_type: str | None = None
+    """As in --gres=gpu:TYPE:1."""
+    nodes: int | None = None
+    """Of a training."""
+    tasks: int | None = None
+    """Processes a node of a training; one a GPU where nothing says otherwise."""
+    cpus: int | None = None
+    """Cores of each process."""
+    memory: str | None = None
+    """Of each node, for example 32G."""
+    time: str | None = None
+    """Limit of a job: minutes, H:MM:SS or D-HH:MM:SS."""
+    setup: str | None = None
+    """A shell line before each job, for example "module load cuda"."""
+    parallel: int | None = None
+    """Jobs at a time of one array."""
+
+    def flags(self) -> dict[str, object]:
+        """Those that were given."""
+        values = {each.name: getattr(self, each.name) for each in fields(Asked)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class SweepSubmit(Asked, Points):
+    """Run what is missing of a recipe: on this machine, or as jobs of a cluster; again, it adds what has gone missing.
+
+    What runs or waits is left alone, what failed waits for --retry.
+    """
+
+    cluster: str = "local"
+    """This machine (local), SLURM with its own defaults (slurm), or a cluster of clusters.toml."""
+    retry: Literal["", "failed", "timeout", "oom", "all"] = ""
+    """Points that failed too: but for those that ended at a limit, those that ran out of time or memory, or all."""
+    dry_run: bool = False
+    """Print what sbatch would get, and submit nothing."""
+
+    def __call__(self) -> None:
+        from sweeps.clusters import LOCAL, find_cluster
+
+        points = self.points()
+        if self.cluster == LOCAL:
+            self._here(points)
+            return
+        from sweeps.show import print_submission
+        from sweeps.slurm import submit
+
+        cluster = find_cluster(self.cluster, self.flags())
+        handed = submit(points, self.runs, cluster, Path(self.recipe).stem, self.retry, self.dry_run)
+        print_submission(handed, self.runs.resolve(), self.dry_run)
+
+    def _here(self, points: list[Experiment]) -> None:
+        from sweeps.local import run_points
+
+        given = [*self.flags(), *(["retry"] if self.retry else []), *(["dry_run"] if self.dry_run else [])]
+        if given:
+            options = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise UserError(f"{options} has no use with --cluster local; expected the name of a cluster too.")
+        run_points(points, self.runs)
+
+
+@dataclass(frozen=True)
+class SweepCancel(Points):
+    """Take back the jobs of a recipe's points that wait or run; what they have reached stays."""
+
+    points_of: Annotated[tuple[str, ...], tyro.conf.arg(name="points")] = ()
+    """Experiment ids, or their beginnings; all points of the recipe where none are given."""
+
+    def __call__(self) -> None:
+        from sweeps import queue
+        from sweeps.plan import chosen, plan
+
+        points = chosen(plan(self.points(), self.runs, must_know=True), self.points_of)
+        jobs = {job for point in points for job in point.alive}
+        queue.cancel(jobs)
+        print(f"{len(jobs)} jobs cancelled: {', '.join(sorted(jobs)) or 'none waits or runs'}")
+
+
+@dataclass(frozen=True)
+class SweepTriage(Points):
+    """Why points failed: each with its kind, the lines of its log that say so, and what to do."""
+
+    def __call__(self) -> None:
+        from sweeps.plan import plan
+        from sweeps.show import print_triage
+
+        print_triage(plan(self.points(), self.runs))
+
+
+def assignments_of(flag: str, texts: list[str], example: str) -> dict[str, str]:
+    """What --set or --grid says, by name."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"{flag} got {text!r}; expected FIELD=VALUE, for example {example}.")
+        if name in found:
+            raise UserError(f"{flag} has {name} twice, {found[name]} and {value}; expected it once.")
+        found[name] = value
+    return found
+
+
+Sweep = (
+    Annotated[SweepList, tyro.conf.subcommand("list")]
+    | Annotated[SweepPlan, tyro.conf.subcommand("plan")]
+    | Annotated[SweepSubmit, tyro.conf.subcommand("submit")]
+    | Annotated[SweepCancel, tyro.conf.subcommand("cancel")]
+    | Annotated[SweepTriage, tyro.conf.subcommand("triage")]
+)
