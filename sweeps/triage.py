@@ -40,11 +40,18 @@ KINDS = (
         "cancelled",
         "submit again to go on",
         False,
-        r"CANCELLED AT .*(?!DUE TO)$",
+        r"CANCELLED AT (?!.*DUE TO)",
         ("CANCELLED",),
         ("KeyboardInterrupt",),
     ),
-    Kind("preempted", "submit again to go on", False, states=("PREEMPTED", "REVOKED"), errors=("SystemExit",)),
+    Kind(
+        "preempted",
+        "submit again to go on",
+        False,
+        r"DUE TO PREEMPTION",
+        states=("PREEMPTED", "REVOKED"),
+        errors=("SystemExit",),
+    ),
     Kind(
         "node", "submit again to go on on another node", False, r"NODE FAILURE|node failure", ("NODE_FAIL", "BOOT_FAIL")
     ),

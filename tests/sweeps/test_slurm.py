@@ -1,0 +1,308 @@
+"""Handing over to SLURM: what, how, once. SLURM's commands are scripts here; tests/slurm runs on the real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from bench.experiment import Experiment
+from bench.record import point_folder, training_folder
+from bench.run import evaluate_points
+from sweeps import queue
+from sweeps.clusters import Cluster, find_cluster
+from sweeps.ledger import Ledger
+from sweeps.plan import Point, chosen, plan
+from sweeps.recipes import find_recipe
+from sweeps.slurm import arrays_of, script_of, submit
+from sweeps.triage import KINDS, Cause
+from tests.conftest import small
+
+SBATCH = """#!/bin/bash
+if [ "$1" = --test-only ]; then
+    grep -q partition=nope "$2" && { echo "sbatch: error: invalid partition specified: nope" >&2; exit 1; }
+    exit 0
+fi
+number=$(($(cat "$FAKE/number" 2>/dev/null || echo 10) + 1))
+[ -n "$FAIL_AT" ] && [ "$number" -ge "$FAIL_AT" ] && { echo "sbatch: error: limit of jobs" >&2; exit 1; }
+echo "$number" > "$FAKE/number"
+cp "$1" "$FAKE/$number.sh"
+echo "Submitted batch job $number"
+"""
+PRINTED = '#!/bin/bash\necho "$0 $@" >> "$FAKE/asked"\ncat "$FAKE/{name}.out" 2>/dev/null\nexit 0\n'
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with commands of SLURM: what squeue, sacct and scontrol answer is in their .out files."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    scripts = {name: PRINTED.replace("{name}", name) for name in ("squeue", "sacct", "scontrol", "scancel", "srun")}
+    for name, text in {**scripts, "sbatch": SBATCH}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    (folder / "scontrol.out").write_text("MaxArraySize            = 3\nOther = 1\n")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE", str(folder))
+    monkeypatch.delenv("FAIL_AT", raising=False)
+    return folder
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return find_cluster("slurm", {"gpus": 0, "cpus": 2})
+
+
+def points(*frames: int) -> list[Experiment]:
+    return [small("tsn", frames=count) for count in frames]
+
+
+def states(found: list[Point]) -> list[str]:
+    return [point.state for point in found]
+
+
+# --- What SLURM says --------------------------------------------------------------------------------------------------
+
+
+def test_queued_jobs_are_read_by_their_ids(fake: Path) -> None:
+    (fake / "squeue.out").write_text(
+        "12_0|RUNNING|None|node1|afbench-a|0:10\n12_1|PENDING|Resources||afbench-a|0:00\nx\n"
+    )
+    found = queue.queued()
+    assert list(found) == ["12_0", "12_1"] and found["12_1"].waits and not found["12_0"].waits
+    assert (found["12_0"].nodes, found["12_0"].name, found["12_0"].elapsed) == ("node1", "afbench-a", "0:10")
+
+
+def test_ended_jobs_of_an_array_that_never_began_stand_in_one_line(fake: Path) -> None:
+    lines = [
+        "12_0|COMPLETED|None|node1|a|00:10",
+        "12_[1-2,5%2]|CANCELLED by 0|None||a|00:00",
+        "13|FAILED|None|n|b|00:01",
+    ]
+    (fake / "sacct.out").write_text("\n".join(lines) + "\n")
+    found = queue.ended({"12", "13"})
+    assert {name: job.state for name, job in found.items()} == {
+        "12_0": "COMPLETED",
+        "12_1": "CANCELLED",
+        "12_2": "CANCELLED",
+        "12_5": "CANCELLED",
+        "13": "FAILED",
+    }
+
+
+def test_without_slurm_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"There is no squeue here.*--cluster local"):
+        queue.queued()
+    with pytest.raises(UserError, match=r"There is no s\w+ here.*--cluster local"):
+        submit(points(4), tmp_path / "runs", find_cluster("slurm", {"gpus": 0}), "mine")
+    assert queue.ended({"1"}) == {}
+
+
+# --- What is handed over ----------------------------------------------------------------------------------------------
+
+
+def test_points_of_a_training_share_a_job_and_their_times_come_after_it(
+    fake: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    """In arrays no larger than SLURM takes, in an order of its own."""
+    tsn = small("tsn")
+    several = [replace(tsn, evaluation=replace(tsn.evaluation, frames=frames)) for frames in (2, 4)]
+    arrays = arrays_of(plan([*several, *points(3, 5, 6)], tmp_path), cluster, "", "mine")
+    assert [(len(array.tasks), array.timed) for array in arrays] == [(3, False), (3, True), (1, False), (1, True)]
+    assert [array.after for array in arrays] == [None, arrays[0], None, arrays[2]]
+    assert sorted(len(task) for array in arrays if not array.timed for task in array.tasks) == [1, 1, 1, 2]
+    assert arrays[1].tasks == arrays[0].tasks
+    again = arrays_of(plan([*several, *points(3, 5, 6)], tmp_path), cluster, "", "mine")
+    other = [arrays_of(plan(points(*range(1, 9)), tmp_path), cluster, "", name) for name in ("mine", "yours")]
+    assert [array.tasks for array in arrays] == [array.tasks for array in again]
+    assert other[0][0].tasks != other[1][0].tasks
+
+
+def test_a_script_asks_for_what_the_cluster_says(fake: Path, tmp_path: Path) -> None:
+    flags = {"partition": "p", "account": "a", "gpus": 2, "nodes": 2, "cpus": 3, "memory": "8G", "time": "90"}
+    big = find_cluster("slurm", {**flags, "setup": "module load x", "parallel": 2, "gpu_type": "h100"})
+    eight = [replace(point, training=replace(point.training, micro_batch=1)) for point in points(3, 4)]
+    first, second = arrays_of(plan(eight, tmp_path), big, "", "mine")
+    text = script_of(first, tmp_path)
+    for line in (
+        "--partition=p",
+        "--account=a",
+        "--nodes=2",
+        "--ntasks-per-node=2",
+        "--cpus-per-task=3",
+        "--mem=8G",
+        "--time=90",
+        "--gres=gpu:h100:2",
+        "--array=0-1%2",
+        "--requeue",
+    ):
+        assert f"#SBATCH {line}\n" in text, line
+    assert "\nmodule load x\n" in text and "--exclusive" not in text and "wckey" not in text
+    text = script_of(second, tmp_path, after="12")
+    for line in (
+        "--nodes=1",
+        "--ntasks-per-node=1",
+        "--exclusive",
+        "--gres=gpu:h100:1",
+        "--dependency=aftercorr:12",
+        "--kill-on-invalid-dep=yes",
+    ):
+        assert f"#SBATCH {line}\n" in text, line
+
+
+def test_a_point_that_is_evaluated_is_timed_alone(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    ready, new = points(3, 4)
+    evaluate_points([ready], tmp_path)
+    arrays = arrays_of(plan([ready, new], tmp_path), cluster, "", "mine")
+    assert [(array.timed, array.after is None, array.tasks) for array in arrays] == [
+        (False, True, ((new,),)),
+        (True, False, ((new,),)),
+        (True, True, ((ready,),)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "retried"),
+    [
+        ("timeout", {"timeout", "all"}),
+        ("out of memory", {"oom", "all"}),
+        ("diverged", {"failed", "all"}),
+        ("user", {"failed", "all"}),
+    ],
+)
+def test_what_failed_is_taken_up_where_that_is_asked_for(
+    fake: Path, cluster: Cluster, kind: str, retried: set[str]
+) -> None:
+    (cause,) = (Cause(each) for each in KINDS if each.name == kind)
+    failed = Point(points(3)[0], "failed", cause=cause)
+    for retry in ("", "failed", "timeout", "oom", "all"):
+        assert bool(arrays_of([failed], cluster, retry, "mine")) == (retry in retried)
+
+
+def test_what_runs_or_waits_or_is_done_is_left_alone(fake: Path, runs: Path, cluster: Cluster) -> None:
+    done = plan([small("tsn")], runs)
+    assert states(done) == ["done"] and arrays_of(done, cluster, "all", "mine") == []
+    for state in ("running", "queued"):
+        assert arrays_of([Point(points(3)[0], state)], cluster, "all", "mine") == []
+
+
+# --- Once -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_submission_adds_nothing_while_the_first_waits(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    runs = tmp_path / "runs"
+    first = submit(points(3, 4), runs, cluster, "mine")
+    assert [submission.job for _, submission in first.arrays if submission] == ["11", "12"]
+    lines = [f"{job}_{task}|PENDING|Resources||a|0:00" for job in (11, 12) for task in (0, 1)]
+    (fake / "squeue.out").write_text("\n".join(lines) + "\n")
+    second = submit(points(3, 4, 5), runs, cluster, "mine")
+    assert states(second.points) == ["queued", "queued", "missing"]
+    assert [len(array.tasks) for array, _ in second.arrays] == [1, 1]
+    assert "--dependency=aftercorr:11" in (fake / "12.sh").read_text()
+    assert "--dependency=afterok:13" in (fake / "14.sh").read_text()
+
+
+def test_a_training_that_runs_is_running_though_its_times_wait(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    submit(points(3), tmp_path, cluster, "mine")
+    (fake / "squeue.out").write_text("11|RUNNING|None|n|a|0:01\n12|PENDING|Dependency||a|0:00\n")
+    (point,) = plan(points(3), tmp_path)
+    assert point.state == "running" and point.alive == ("11", "12") and point.place and point.place.id == "11"
+
+
+def test_what_is_gone_from_the_queue_without_a_word_is_missing(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    submit(points(3), tmp_path, cluster, "mine")
+    assert states(plan(points(3), tmp_path)) == ["missing"]
+
+
+def test_a_job_that_failed_before_it_began_to_work_is_failed(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    handed = submit(points(3), tmp_path, cluster, "mine")
+    submission = handed.arrays[0][1]
+    assert submission is not None
+    log = Ledger(tmp_path).jobs_folder(submission) / "11_0_log.err"
+    log.write_text("bash: line 1: python: command not found\n")
+    (fake / "sacct.out").write_text("11|FAILED|None|n|a|0:01\n12|CANCELLED|None||a|0:00\n")
+    (point,) = plan(points(3), tmp_path)
+    assert point.state == "failed" and point.cause and point.cause.kind.name == "import"
+
+
+def test_an_error_in_an_earlier_attempt_does_not_fail_a_later_job(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    """Which was cancelled before it came to an attempt of its own."""
+    (point,) = points(3)
+    folder = training_folder(tmp_path, point)
+    folder.mkdir(parents=True)
+    begun = {"number": 1, "began": 1.0, "job": {"id": "5"}, "points": [point.experiment_id]}
+    ended = {"number": 1, "ended": 2.0, "error": {"kind": "ValueError", "text": "old"}}
+    (folder / "attempts.jsonl").write_text(f"{json.dumps(begun)}\n{json.dumps(ended)}\n")
+    assert states(plan([point], tmp_path)) == ["failed"]
+    submit([point], tmp_path, cluster, "mine", retry="failed")
+    (fake / "sacct.out").write_text("11|CANCELLED by 0|None||a|0:00\n")
+    assert states(plan([point], tmp_path)) == ["missing"]
+
+
+def test_a_submission_cut_short_is_taken_back_and_made_again(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    """A submitter killed between sbatch and its note of it."""
+    ledger = Ledger(tmp_path)
+    with ledger.held():
+        orphan = ledger.begin("slurm", "mine", False, [[point.experiment_id] for point in points(3, 4)])
+    (fake / "squeue.out").write_text(f"9_0|PENDING|None||{orphan.token}|0:00\n9_1|PENDING|None||{orphan.token}|0:00\n")
+    handed = submit(points(3, 4), tmp_path, cluster, "mine")
+    assert states(handed.points) == ["missing", "missing"] and len(handed.arrays) == 2
+    assert [line.split()[1:] for line in (fake / "asked").read_text().splitlines() if "scancel" in line] == [["9"]]
+    assert [each.withdrawn for each in ledger.read()] == [True, False, False]
+
+
+def test_what_slurm_refuses_is_said_before_anything_is_submitted(fake: Path, tmp_path: Path) -> None:
+    nope = find_cluster("slurm", {"gpus": 0, "partition": "nope"})
+    with pytest.raises(UserError, match=r"partition 'nope'.*invalid partition specified: nope.*Nothing was submitted"):
+        submit(points(3), tmp_path, nope, "mine")
+    assert Ledger(tmp_path).read() == [] and not (fake / "number").exists()
+
+
+def test_a_limit_reached_half_way_keeps_what_was_taken(
+    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL_AT", "13")
+    with pytest.raises(UserError, match=r"took some jobs and refuses the rest.*submits what is missing"):
+        submit(points(2, 3, 4, 5, 6), tmp_path, cluster, "mine")
+    assert [(each.job, each.withdrawn) for each in Ledger(tmp_path).read()] == [
+        ("11", False),
+        ("12", False),
+        ("", True),
+    ]
+
+
+def test_a_dry_run_leaves_nothing(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    handed = submit(points(3, 4), tmp_path / "runs", cluster, "mine", dry=True)
+    assert [submission for _, submission in handed.arrays] == [None, None] and not (tmp_path / "runs").exists()
+
+
+def test_more_processes_than_a_step_has_parts_are_refused(fake: Path, tmp_path: Path) -> None:
+    two = find_cluster("slurm", {"gpus": 0, "nodes": 2})
+    with pytest.raises(UserError, match=r"2 processes .* cannot share a step of 1 parts"):
+        submit(points(3), tmp_path, two, "mine")
+
+
+def test_points_are_chosen_by_the_beginning_of_their_ids(tmp_path: Path) -> None:
+    found = plan(points(3, 4), tmp_path)
+    name = found[1].experiment.experiment_id
+    assert chosen(found, [name[:5]]) == [found[1]] and chosen(found, []) == found
+    with pytest.raises(UserError, match="No point of the recipe has an experiment id that begins with 'zz'"):
+        chosen(found, ["zz"])
+
+
+def test_a_record_cut_short_is_not_taken_for_done(runs: Path, tmp_path: Path) -> None:
+    point = small("tsn")
+    path = point_folder(tmp_path, point) / "result.json"
+    path.parent.mkdir(parents=True)
+    text = (point_folder(runs, point) / "result.json").read_text()
+    path.write_text(text)
+    assert states(plan([point], tmp_path)) == ["done"]
+    path.write_text(text[:-40])
+    with pytest.raises(UserError, match="not a complete record"):
+        plan([point], tmp_path)
+    assert find_recipe("demo").points(True)
