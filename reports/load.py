@@ -108,6 +108,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "execution": experiment.evaluation.execution,
         "videos": videos,
         "views": result.values["macs"]["views"],
+        "map": metrics.get("map"),
         "top1": metrics["top1"],
         **_percent_interval(metrics["top1"], videos),
         "top5": metrics["top5"],

@@ -29,6 +29,7 @@ COLUMNS = (
     Column("keep", "Frames kept", 0),
     Column("patch", "Crop (pixels)", 0),
     Column("kept_ratio", "Kept ratio", 3),
+    Column("map", "mAP (%)", 2),
     Column("top1", "Top-1 (%)", 2),
     Column("top1_low", "from (95%, videos)", 2),
     Column("top1_high", "to", 2),

@@ -16,10 +16,13 @@ from tests.videos import KINDS, moving_digit, write_video
 
 CLASSES = ("left", "right", "up", "down")
 TINY = [
-    *("--frames", "4", "--set", "data.dataset=my-digits", "--set", "data.size=64"),
+    *("--dataset", "my-digits", "--backbone", "tiny", "--frames", "4"),
     *("--set", "training.batch=6", "--set", "timing.batch=2", "--set", "timing.rounds=3", "--set", "timing.warmup=0"),
     *("--set", "runtime.threads=1"),
 ]
+
+
+ONCE = ["--set", "training.epochs=1"]
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +70,8 @@ def test_from_a_folder_of_videos_to_a_report(
     afbench.main(["data", "verify", "my-digits", "--workers", "1"])
 
     views = ["--set", "evaluation.clips=2", "--set", "evaluation.crops=3", "--set", "runtime.workers=1"]
-    afbench.main(["run", "tsm", *TINY, *views])
-    afbench.main(["run", "afnet", *TINY, "--set", "training.validate=1", "--set", "evaluation.weights=best"])
+    afbench.main(["run", "tsm", *TINY, *ONCE, *views])
+    afbench.main(["run", "afnet", *TINY, *ONCE, "--set", "training.validate=1", "--set", "evaluation.weights=best"])
     afbench.main(["check", "runs"])
     afbench.main(["report", "runs"])
 
@@ -89,7 +92,7 @@ def test_views_are_averaged(videos: Path, tmp_path: Path) -> None:
     """The logits of two clips are the mean of those of each; frames and decisions come one view after the other."""
     prepare(videos, "--short-side", "80")
     for clips in ("1", "2"):
-        afbench.main(["run", "tsm", *TINY, "--set", f"evaluation.clips={clips}"])
+        afbench.main(["run", "tsm", *TINY, *ONCE, "--set", f"evaluation.clips={clips}"])
     one, two = (
         read_samples(result.path.with_name("samples.parquet"))
         for clips in (1, 2)
@@ -98,6 +101,23 @@ def test_views_are_averaged(videos: Path, tmp_path: Path) -> None:
     )
     assert np.array_equal(two.times[:, :4], one.times) and (two.times[:, 4] == 0).all()
     assert not np.allclose(one.logits, two.logits)
+
+
+@pytest.mark.slow
+def test_several_labels_of_a_video_are_measured_by_map(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [path.relative_to(videos).as_posix() for path in sorted(videos.rglob("*.*")) if path.stem != "broken"]
+    rows = [f"{file},{file.partition('/')[0]}|{'odd' if number % 2 else 'even'}" for number, file in enumerate(files)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    prepare(videos, "--short-side", "80", "--table", str(tmp_path / "labels.csv"))
+    afbench.main(["run", "tsn", *TINY, *ONCE, "--set", "training.validate=1"])
+    (result,) = map(read_result, result_files(tmp_path / "runs"))
+    assert f"mAP {result.metrics['map']:.2f} %" in capsys.readouterr().out
+    afbench.main(["report", "runs"])
+    (table,) = (tmp_path / "report").rglob("points.csv")
+    head, row = (line.split(",") for line in table.read_text().splitlines())
+    assert float(row[head.index("map")]) == pytest.approx(result.metrics["map"], abs=0.01)
 
 
 @pytest.mark.slow
@@ -112,7 +132,7 @@ def test_a_video_that_goes_bad_later_stops_the_run_or_is_counted(
         for path in frame:
             path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(SystemExit) as stop:
-        afbench.main(["run", "tsm", *TINY])
+        afbench.main(["run", "tsm", *TINY, *ONCE])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and "is no whole JPEG" in said and "data.settings.on_bad=skip" in said
     with pytest.raises(SystemExit) as stop:
