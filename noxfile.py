@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -60,7 +61,23 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests, on every core; arguments after -- go to pytest."""
-    run(session, "python", "-m", "pytest", "-n", "auto", *(session.posargs or ["-q"]))
+    run(session, "python", "-m", "pytest", "-n", "auto", *(session.posargs or ["-q", "-m", "not slurm"]))
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """A sweep through a real two-node SLURM cluster, started and stopped here; needs root on Debian or Ubuntu."""
+    packages = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
+    if not shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin"):
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            session.skip(f"No SLURM here; expected root, and apt-get for {', '.join(packages)}.")
+        environment = {"DEBIAN_FRONTEND": "noninteractive"}
+        try:
+            session.run("apt-get", "update", "-qq", external=True, silent=True)
+            session.run("apt-get", "install", "-qq", "-y", *packages, external=True, silent=True, env=environment)
+        except nox.command.CommandFailed:
+            session.skip(f"apt-get did not install {', '.join(packages)}.")
+    run(session, "python", "-m", "pytest", "-q", "-m", "slurm", "tests/slurm", *session.posargs)
 
 
 @nox.session

@@ -128,7 +128,9 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """As if its machine lost power: the daemon and every step of its jobs."""
-        self.processes.pop(f"slurmd.{node}").kill()
+        daemon = self.processes.pop(f"slurmd.{node}")
+        daemon.kill()
+        daemon.wait()
         subprocess.run(["pkill", "-9", "-f", f"slurmstepd.*{node}"], check=False)
 
     def stop(self) -> None:
@@ -141,6 +143,7 @@ class Cluster:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
         self.processes.clear()
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -205,10 +208,10 @@ class Cluster:
         subprocess.run(["mariadb", f"--socket={data}/sql.socket", "-e", statements], check=True, capture_output=True)
 
     def _spawn(self, name: str, command: list[str]) -> None:
-        log = open(self.folder / f"{name}.out", "ab")  # noqa: SIM115, the process keeps it
-        self.processes[name] = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, **self.environment}, start_new_session=True
-        )
+        with open(self.folder / f"{name}.out", "ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, **self.environment}, start_new_session=True
+            )
 
     def _until(self, name: str, ready: object) -> None:
         assert callable(ready)

@@ -61,7 +61,7 @@ def test_from_videos_to_a_verified_data_set(videos: Path, tmp_path: Path, capsys
     assert prepare_own("--short-side", "32") == 0
     said = capsys.readouterr()
     assert "mine: 2 classes, 2 training and 2 validation videos in data/mine" in said.out
-    assert "--set data.dataset=mine" in said.out and "preparing mine: 4 of 4" in said.err
+    assert "--dataset mine" in said.out and "preparing mine: 4 of 4" in said.err
     assert read_prepared(tmp_path / "data" / "mine").made["short_side"] == 32
 
     assert data("list") == 0
