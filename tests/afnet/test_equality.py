@@ -6,6 +6,7 @@ selection, size, dtype, layout and variant of the network.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from tests.afnet.test_network import make
 # batch-norms round at other places, in the dtype that they were folded in.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 2e-2}
 FOLDED = {**TOLERANCE, torch.float64: 1e-4, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
+# Or as many times what the masked network is off its own value in double precision, since both round.
+TWICE = 2.0
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"shift": False},
@@ -80,14 +83,17 @@ def test_skipped_is_masked(
         x = x.to(memory_format=torch.channels_last)
     x = x.unflatten(0, (videos, frames))
     fast = optimize_for_inference(model).to(dtype)  # before the cast: folding rounds
+    exact = copy.deepcopy(model).double()
     model = model.to(dtype)
-    model.forced = fast.forced = chosen
+    model.forced = fast.forced = exact.forced = chosen
     expected = logits(model, x, "masked")
+    # Some networks of random weights amplify rounding more than others: this one's own, of the definition itself.
+    rounding = (logits(exact, x.double(), "masked") - expected).abs().max().item()
     with torch.no_grad():
         unit = effect(model, x)
     for execution in ("masked", "skipped") if optimised else ("skipped",):
         found = logits(fast if optimised else model, x, execution)
-        limit = (FOLDED if optimised else TOLERANCE)[dtype] * unit
+        limit = max((FOLDED if optimised else TOLERANCE)[dtype] * unit, TWICE * rounding)
         torch.testing.assert_close(found, expected, rtol=0, atol=limit)
 
 
