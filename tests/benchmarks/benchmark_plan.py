@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bench.experiment import Evaluation, Experiment, Model
-from sweeps.plan import distinguishing, plan
+from sweeps.describe import distinguishing
+from sweeps.plan import plan
 from sweeps.recipes import Recipe
 from sweeps.recipes.bases import base
 
