@@ -135,7 +135,7 @@ def _compare(submitted: dict[str, Any] | None) -> None:
     if submitted and submitted != found:
         job = describe_job() or {}
         log.warning(
-            "This job (%s) runs commit %s%s, but was submitted from %s%s: what is there when a job starts is what runs.",
+            "This job (%s) runs commit %s%s, but was submitted from %s%s: jobs run what is there when they start.",
             job.get("id"),
             found["commit"],
             " with changes" if found["dirty"] else "",
