@@ -41,7 +41,6 @@ class Resources(Checked):
     exclusive: bool = switch(False, "the node for itself")
     setup: str = choice("", "shell lines before the job, for example module load cuda")
     parallel: int = number(0, "jobs at a time of one submission; 0 is as many as the cluster lets run", at_least=0)
-    pack: int = number(0, "minutes; trainings expected to be shorter share a job of about as long", at_least=0)
     requeues: int = number(100, "times that a job goes on after a preemption or at its time limit", at_least=0)
 
     def __post_init__(self) -> None:

@@ -36,13 +36,12 @@ class Work:
         points: experiments as plain values, those of a training one after the other.
         runs: folder of the records.
         timed: whether times are measured, of points that are evaluated; otherwise they are trained and evaluated.
-            None for all of it in one go.
         submission: who submitted it, from which source; goes into the records.
     """
 
     points: tuple[dict[str, Any], ...]
     runs: str
-    timed: bool | None
+    timed: bool
     submission: dict[str, Any]
 
     def __call__(self) -> None:
@@ -91,10 +90,10 @@ class Work:
             return True
         try:
             with stage_bars() as report:
-                if self.timed is False:
-                    evaluate_points(points, runs, report)
-                else:
+                if self.timed:
                     run_points(points, runs, report)
+                else:
+                    evaluate_points(points, runs, report)
         except UserError as error:
             print(f"afbench: {error}", file=sys.stderr)
             return False

@@ -39,7 +39,7 @@ class Submission:
     time: float
     cluster: str
     recipe: str
-    timed: bool | None
+    timed: bool
     tasks: tuple[tuple[str, ...], ...]
     job: str = ""
     withdrawn: bool = False
@@ -77,7 +77,7 @@ class Ledger:
                 continue
         return [_submission(values) for values in found.values() if "tasks" in values]
 
-    def begin(self, cluster: str, recipe: str, timed: bool | None, tasks: Sequence[Sequence[str]]) -> Submission:
+    def begin(self, cluster: str, recipe: str, timed: bool, tasks: Sequence[Sequence[str]]) -> Submission:
         """Note what is about to be handed over."""
         token = f"afbench-{secrets.token_hex(5)}"
         made = Submission(token, time.time(), cluster, recipe, timed, tuple(map(tuple, tasks)))
@@ -111,7 +111,7 @@ def _submission(values: dict[str, Any]) -> Submission:
         time=float(values.get("time", 0)),
         cluster=str(values.get("cluster", "")),
         recipe=str(values.get("recipe", "")),
-        timed=values.get("timed"),
+        timed=bool(values.get("timed")),
         tasks=tuple(tuple(map(str, task)) for task in values["tasks"]),
         job=str(values.get("job", "")),
         withdrawn=bool(values.get("withdrawn", False)),

@@ -140,7 +140,7 @@ def is_done(experiment: Experiment, runs: Path) -> bool:
 
 def ask(places: Collection[Place], must_know: bool) -> Scheduler:
     """What SLURM says of these jobs; nothing is asked where there are none."""
-    jobs = {place.id for place in places if place.submission.cluster != "local"}
+    jobs = {place.id for place in places}
     if not jobs:
         return NO_SCHEDULER
     try:
@@ -164,7 +164,7 @@ def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: S
         ids = tuple(place.id for place in alive)
         return Point(point, "queued" if found.waits else "running", evaluated, first, found, alive=ids)
     # The last job that was to bring what is missing; the one after it never began.
-    place = next((place for place in reversed(places) if bool(place.submission.timed) == evaluated), None)
+    place = next((place for place in reversed(places) if place.submission.timed == evaluated), None)
     job = scheduler.ended.get(place.id) if place else None
     folder = training_folder(runs, point)
     attempts = [each for each in read_attempts(folder) if point.experiment_id in each.points]

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from sweeps.job import Work
 from sweeps.ledger import Ledger, Submission
 from sweeps.plan import Point, plan
 
-RETRY = ("failed", "timeout", "oom", "all")
 # What SLURM allows where it does not say.
 LARGEST_ARRAY = 1001
 
@@ -137,14 +136,17 @@ def arrays_of(points: Sequence[Point], cluster: Cluster, retry: str, recipe: str
     arrays: list[Array] = []
     new = [name for name in order if not all(point.evaluated for point in trainings[name])]
     for names in _chunks(new, largest):
-        tasks = [tuple(point.experiment for point in trainings[name]) for name in names]
-        unevaluated = [tuple(p.experiment for p in trainings[name] if not p.evaluated) for name in names]
-        first = Array(tuple(unevaluated), False, cluster.training)
-        arrays += [first, Array(tuple(tasks), True, cluster.timing, first)]
-    for names in _chunks([name for name in order if name not in set(new)], largest):
-        tasks = [tuple(point.experiment for point in trainings[name]) for name in names]
-        arrays.append(Array(tuple(tasks), True, cluster.timing))
+        unevaluated = [[point for point in trainings[name] if not point.evaluated] for name in names]
+        first = Array(_tasks(unevaluated), False, cluster.training)
+        arrays += [first, Array(_tasks([trainings[name] for name in names]), True, cluster.timing, first)]
+    ready = [name for name in order if name not in set(new)]
+    for names in _chunks(ready, largest):
+        arrays.append(Array(_tasks([trainings[name] for name in names]), True, cluster.timing))
     return arrays
+
+
+def _tasks(groups: Sequence[Sequence[Point]]) -> tuple[tuple[Experiment, ...], ...]:
+    return tuple(tuple(point.experiment for point in group) for group in groups)
 
 
 def is_wanted(point: Point, retry: str) -> bool:
@@ -184,11 +186,9 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
         more["mem"] = asked.memory
     if after:
         more["kill-on-invalid-dep"] = "yes"
-    gpus: dict[str, Any] = {}
-    if asked.gpus:
-        typed = {"gres": f"gpu:{asked.gpu_type}:{asked.gpus}"} if asked.gpu_type else {"gpus_per_node": asked.gpus}
-        gpus = typed
     optional = {
+        "gres": asked.gpus and asked.gpu_type and f"gpu:{asked.gpu_type}:{asked.gpus}",
+        "gpus_per_node": 0 if asked.gpu_type else asked.gpus,
         "partition": asked.partition,
         "account": asked.account,
         "qos": asked.qos,
@@ -206,7 +206,6 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
         "array_parallelism": asked.parallel or len(array.tasks),
         "wckey": None,
         "additional_parameters": more,
-        **gpus,
         **{key: value for key, value in optional.items() if value},
     }
 
@@ -264,7 +263,7 @@ def _hand_over(
             "command submits what is missing."
         ) from error
     ledger.handed_over(submission, job)
-    return Submission(**{**submission.__dict__, "job": job})
+    return replace(submission, job=job)
 
 
 def _words(error: Exception) -> str:

@@ -110,7 +110,6 @@ KINDS = (
     Kind(
         "killed",
         "its log ends without a word: most often the node's memory; submit with --retry failed",
-        states=("FAILED",),
     ),
 )
 UNKNOWN = Kind("error", "its log says more; submit with --retry failed")
@@ -143,8 +142,9 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None) -> Caus
         job: the last one, as the scheduler tells of it.
         log: of that job's errors.
     """
-    if attempt is not None and attempt.job and attempt.job.get("submission"):
-        log = Path(attempt.job["submission"].get("log") or log or "") if attempt.job["submission"].get("log") else log
+    said_by_job = ((attempt.job if attempt else None) or {}).get("submission") or {}
+    if said_by_job.get("log"):
+        log = Path(said_by_job["log"])
     text = tail(log)
     state = job.state if job is not None else ""
     error = attempt.error if attempt is not None else None
@@ -162,7 +162,7 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None) -> Caus
 def _kind(state: str, error: dict[str, str] | None, text: str) -> Kind:
     words = f"{error['kind']}: {error['text']}" if error else text
     for kind in KINDS:
-        if state and state in kind.states and kind.name != "killed":
+        if state and state in kind.states:
             return kind
         if error and error["kind"] in kind.errors and kind.name != "user":
             return kind
