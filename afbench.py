@@ -48,7 +48,7 @@ class Demo:
         runs, out = self.runs or own / "runs", self.out or own / "report"
         check_folder(out)
         points = find_recipe("demo").points(self.tiny)
-        run_points(points, runs)
+        run_points(points, runs, "demo")
         # Not the whole folder, which may hold other experiments.
         _report([point_folder(runs, point) / "result.json" for point in points], out, on_bad="stop")
 

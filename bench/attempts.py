@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import describe_job, source_patch, source_version
-from bench.files import append_line, make_folder, read_lines, write_text
+from bench.files import append_line, clock_of, make_folder, read_lines, write_text
+
+log = logging.getLogger(__name__)
 
 FILE = "attempts.jsonl"
 SOURCES = "source"
@@ -31,6 +34,7 @@ class Attempt:
         job: of a scheduler, as `describe_job` gives it; None outside of one.
         source: as `source_version` gives it; the patch is in SOURCES/<its digest>.diff.
         points: experiment ids that were to be brought to their records.
+        clock: seconds by which the host's clock is ahead of the file system's, which machines share.
         ended: seconds since 1970; None where it was killed or goes on.
         error: kind and text of what ended it; None where nothing did.
     """
@@ -43,6 +47,11 @@ class Attempt:
     points: tuple[str, ...]
     ended: float | None = None
     error: dict[str, str] | None = None
+    clock: float = 0.0
+
+
+# Seconds between two clocks from which times of different machines cannot be compared.
+SKEWED = 60.0
 
 
 @contextlib.contextmanager
@@ -55,7 +64,12 @@ def attempt(folder: Path, points: Sequence[str]) -> Iterator[None]:
         if not path.exists():
             make_folder(path.parent)
             write_text(path, source_patch())
-    begun = Attempt(number, time.time(), socket.gethostname(), describe_job(), source, tuple(points))
+    clock = round(time.time() - clock_of(folder), 1)
+    if abs(clock) > SKEWED:
+        log.warning(
+            "The clock of %s is %+.0f s off that of the file system of %s.", socket.gethostname(), clock, folder
+        )
+    begun = Attempt(number, time.time(), socket.gethostname(), describe_job(), source, tuple(points), clock=clock)
     values = {name: value for name, value in asdict(begun).items() if name not in ("ended", "error")}
     append_line(folder / FILE, json.dumps(values))
     error: dict[str, str] | None = None
@@ -96,4 +110,5 @@ def _attempt(values: dict[str, Any]) -> Attempt:
         points=tuple(values["points"]),
         ended=values.get("ended"),
         error=values.get("error"),
+        clock=float(values.get("clock", 0.0)),
     )

@@ -79,6 +79,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Of what was changed no more is kept: a file of results that nobody told git about is no source.
 LARGEST_PATCH = 4_000_000
 
+# In a copy of the source for jobs (`sweeps.snapshot`): the version that it is a copy of, and what was changed.
+SNAPSHOT, SNAPSHOT_PATCH = "SNAPSHOT.json", "SNAPSHOT.diff"
+
 
 @cache
 def source_version() -> dict[str, Any]:
@@ -87,6 +90,9 @@ def source_version() -> dict[str, Any]:
     Returns:
         commit; dirty: whether anything was changed; patch: a digest of what, None where nothing was.
     """
+    if (ROOT / SNAPSHOT).is_file():
+        version: dict[str, Any] = json.loads((ROOT / SNAPSHOT).read_text())
+        return version
     if _git("rev-parse", "--show-toplevel") != str(ROOT):
         return {"commit": None, "dirty": None, "patch": None}
     dirty = bool(_git("status", "--porcelain"))
@@ -97,6 +103,8 @@ def source_version() -> dict[str, Any]:
 @cache
 def source_patch() -> str:
     """What was changed since the commit, as `git apply` takes it, with files that are new."""
+    if (ROOT / SNAPSHOT_PATCH).is_file():
+        return (ROOT / SNAPSHOT_PATCH).read_text()
     parts = [_git("diff", "HEAD", "--binary", strip=False) or ""]
     new = (_git("ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
     small = [name for name in new if name and (ROOT / name).is_file() and (ROOT / name).stat().st_size < LARGEST_PATCH]

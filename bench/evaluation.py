@@ -96,7 +96,9 @@ def evaluate(
     return joined(found), dict(pair for _, _, bad in everything for pair in bad)
 
 
-def score(model: VideoModel, clips: ValidationClips, device: torch.device, team: Team = ALONE) -> tuple[str, float]:
+def score(
+    model: VideoModel, clips: ValidationClips, device: torch.device, report: Report, team: Team = ALONE
+) -> tuple[str, float]:
     """The data set's metric of a model, its decisions masked, in per cent, in all processes; for use while training.
 
     Returns:
@@ -107,9 +109,11 @@ def score(model: VideoModel, clips: ValidationClips, device: torch.device, team:
     """
     before, model.execution = model.execution, "masked"
     parts: list[tuple[NDArray[np.floating[Any]], NDArray[np.int64], NDArray[np.bool_] | None]] = []
+    numbers = range(team.rank, len(clips), team.size)
     with torch.inference_mode():
         # In this process: what makes the training's clips goes on meanwhile.
-        for batch in clips.stream(range(team.rank, len(clips), team.size)):
+        for done, batch in enumerate(clips.stream(numbers), start=1):
+            report("validate", done, len(numbers))
             if len(batch):
                 logits = model(present(model, batch, device)).logits.float().cpu().numpy()
                 logits = logits.reshape(len(batch), batch.views, -1).mean(axis=1)

@@ -101,16 +101,35 @@ def read_lines(path: Path) -> list[str]:
         ) from error
 
 
+# Written into a folder to see whether there is room: more than file systems keep for a file's name alone.
+PROBE = bytes(64 * 1024)
+
+
 def make_folder(folder: Path) -> None:
-    """Create a folder and prove that it can be written to.
+    """Create a folder and prove that it can be written to, and has room.
 
     Raises:
         UserError: naming the folder and what the system said.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(PROBE)
+    except OSError as error:
+        raise _unwritable(folder, error.strerror or str(error)) from error
+
+
+def clock_of(folder: Path) -> float:
+    """Seconds since 1970 by the clock of a folder's file system, which is a server's where machines share it.
+
+    Raises:
+        UserError: where the folder cannot be written to.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as file:
+            file.write(b".")
+            file.flush()
+            return Path(file.name).stat().st_mtime
     except OSError as error:
         raise _unwritable(folder, error.strerror or str(error)) from error
 

@@ -67,9 +67,10 @@ class Heartbeat:
     Attributes:
         time: of the sign, in seconds since 1970.
         host: it came from.
-        stage: what the run does: "train", "evaluate", "time"; "done" at its end.
+        stage: what the run does: "start", "train", "validate", "evaluate", "time"; "done" at its end.
         step: steps of the stage that are done.
         steps: of them in all.
+        pace: seconds a step of this stage took so far; 0 where none is done.
     """
 
     pid: int
@@ -78,11 +79,12 @@ class Heartbeat:
     step: int
     steps: int
     host: str = ""
+    pace: float = 0.0
 
 
-def write_heartbeat(folder: Path, stage: str, step: int, steps: int) -> None:
+def write_heartbeat(folder: Path, stage: str, step: int, steps: int, pace: float = 0.0) -> None:
     """Say that a run is alive, and where it stands."""
-    beat = Heartbeat(os.getpid(), time.time(), stage, step, steps, socket.gethostname())
+    beat = Heartbeat(os.getpid(), time.time(), stage, step, steps, socket.gethostname(), round(pace, 4))
     write_json(folder / "heartbeat.json", asdict(beat))
 
 
@@ -97,6 +99,7 @@ def read_heartbeat(folder: Path) -> Heartbeat | None:
             int(values["step"]),
             int(values["steps"]),
             str(values.get("host", "")),
+            float(values.get("pace", 0.0)),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -20,7 +20,7 @@ from afnet.contract import VideoModel
 from bench.attempts import attempt, read_attempts
 from bench.data.batches import Batch, present
 from bench.distributed import Team, team
-from bench.environment import available_cores, describe_environment
+from bench.environment import available_cores, describe_device, describe_environment
 from bench.errors import UserError
 from bench.evaluation import evaluate, first_clips, score, validation
 from bench.experiment import Experiment
@@ -63,13 +63,17 @@ def quiet(stage: str, done: int, of: int) -> None:
 def beating(folder: Path, report: Report) -> Report:
     """A report that leaves heartbeats in a training's folder: at the start and the end of a stage, and between."""
     last_stage, last_time = "", 0.0
+    first = (0.0, 0)  # sign of this stage: when, and how many steps were done
 
     def beat(stage: str, done: int, of: int) -> None:
-        nonlocal last_stage, last_time
+        nonlocal last_stage, last_time, first
         now = time.monotonic()
+        if stage != last_stage or done < first[1]:
+            first = (now, done)
         if stage != last_stage or done == of or now - last_time >= HEARTBEAT_SECONDS:
             last_stage, last_time = stage, now
-            write_heartbeat(folder, stage, done, of)
+            began, before = first
+            write_heartbeat(folder, stage, done, of, (now - began) / (done - before) if done > before else 0.0)
         report(stage, done, of)
 
     return beat
@@ -118,6 +122,8 @@ def _run(points: Sequence[Experiment], runs: Path, report: Report, *, timed: boo
         missing = crew.gathered([point for point in points if crew.is_first and _is_missing(point, runs, timed)])[0]
         if missing:
             set_up_torch(first.runtime.threads or available_cores(), device)
+            if crew.is_first:
+                write_heartbeat(folder, "start", 0, 1)
             report = beating(folder, report) if crew.is_first else quiet
             with attempt(folder, [point.experiment_id for point in missing]) if crew.is_first else nullcontext():
                 _bring(missing, runs, device, crew, report, timed)
@@ -140,7 +146,7 @@ def _bring(
     folder = training_folder(runs, first)
 
     def validate(model: VideoModel) -> tuple[str, float]:
-        return score(model, validation(first, on_device=device.type != "cpu"), device, crew)
+        return score(model, validation(first, on_device=device.type != "cpu"), device, report, crew)
 
     model, trained = train(first, folder, device, report, crew, validate)
     ready = []
@@ -153,7 +159,12 @@ def _bring(
             verify(own, first_batch, cost)
             facts = _evaluate(own, cost, experiment, point, device, crew, report)
             facts["left_out"]["train"] = trained.bad
-            facts["stages"] = {**_seconds(trained), "evaluation": round(time.perf_counter() - started, 3)}
+            facts["stages"] = {
+                **_seconds(trained),
+                "evaluation": round(time.perf_counter() - started, 3),
+                "device": describe_device(device.type)["name"],
+                "processes": crew.size,
+            }
             if crew.is_first:
                 write_evaluated(point, experiment, facts)
         ready.append(Point(own, experiment, cost))

@@ -100,7 +100,13 @@ RESULT: Shape = {
         },
         "scenarios": {"offline": EXECUTIONS, "single_stream": EXECUTIONS},
     },
-    "stages": {"training": NUMBER, "evaluation": NUMBER, "timing": NUMBER},
+    "stages": {
+        "training": NUMBER,
+        "evaluation": NUMBER,
+        "timing": NUMBER,
+        "device?": TEXT,
+        "processes?": POSITIVE,
+    },
     "attempts?": LIST,
     "environment": {
         "device": {"name": TEXT},

@@ -41,6 +41,7 @@ class Resources(Checked):
     exclusive: bool = switch(False, "the node for itself")
     setup: str = choice("", "shell lines before the job, for example module load cuda")
     parallel: int = number(0, "jobs at a time of one submission; 0 is as many as the cluster lets run", at_least=0)
+    pack: int = number(10, "minutes; trainings, or times, that past runs say are shorter share a job", at_least=0)
     requeues: int = number(100, "times that a job goes on after a preemption or at its time limit", at_least=0)
 
     def __post_init__(self) -> None:
@@ -94,6 +95,13 @@ class Cluster:
     name: str
     training: Resources
     timing: Resources
+
+    def after(self, lines: str) -> Cluster:
+        """With more lines of the shell before each job, after those of the profile."""
+        training, timing = (
+            replace(each, setup=f"{each.setup}\n{lines}".strip()) for each in (self.training, self.timing)
+        )
+        return replace(self, training=training, timing=timing)
 
 
 def find_cluster(name: str, flags: Mapping[str, Any]) -> Cluster:

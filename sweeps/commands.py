@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +15,7 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.experiment import Experiment
+    from sweeps.status import Status
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,78 @@ class SweepPlan(Points):
         from sweeps.plan import plan
         from sweeps.show import print_plan
 
-        print_plan(plan(self.points(), self.runs))
+        print_plan(plan(self.points(), self.runs), self.runs)
+
+
+@dataclass(frozen=True)
+class SweepStatus(Points):
+    """How a recipe's points go: what runs and how far, what hangs, waits, failed, and how long the rest takes."""
+
+    watch: bool = False
+    """Look again and again, until nothing runs or waits."""
+    every: float = 5.0
+    """Seconds between two looks."""
+    rows: int = 20
+    """Of a table, at most."""
+    json: bool = False
+    """All of it for programs; with --watch a line each look."""
+
+    def __call__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from sweeps.show import status_view
+
+        if self.every <= 0 or self.rows < 1:
+            raise UserError(f"--every is {self.every:g} and --rows {self.rows}; expected more than 0, and at least 1.")
+        points, console = self.points(), Console()
+        if self.json or not (self.watch and console.is_terminal):
+            for status in self._looks(points):
+                if self.json:
+                    print(json.dumps(status.to_dict(), indent=None if self.watch else 1), flush=True)
+                else:
+                    console.print(status_view(status, self.rows))
+            return
+        with Live(console=console, auto_refresh=False) as live:
+            for status in self._looks(points):
+                live.update(status_view(status, self.rows), refresh=True)
+
+    def _looks(self, points: list[Experiment]) -> Iterator[Status]:
+        from sweeps.plan import plan
+        from sweeps.status import look
+
+        while True:
+            status = look(plan(points, self.runs), self.runs)
+            yield status
+            if not self.watch or not (status.counts["running"] or status.counts["queued"]):
+                return
+            time.sleep(self.every)
+
+
+@dataclass(frozen=True)
+class SweepLogs(Points):
+    """The ends of logs: of the points that run, of those named, or of those that failed."""
+
+    points_of: Annotated[tuple[str, ...], tyro.conf.arg(name="points")] = ()
+    """Experiment ids, or their beginnings."""
+    failed: bool = False
+    """Of the points that failed."""
+    follow: bool = False
+    """Go on with what is written, until nothing of them runs or waits."""
+    lines: int = 20
+    """Of each log."""
+
+    def __call__(self) -> None:
+        from sweeps.logs import print_logs
+        from sweeps.plan import chosen, plan
+
+        if self.lines < 1:
+            raise UserError(f"--lines is {self.lines}; expected at least 1.")
+        points = chosen(plan(self.points(), self.runs), self.points_of)
+        if self.failed or not self.points_of:
+            state = "failed" if self.failed else "running"
+            points = [point for point in points if point.state == state]
+        print_logs(points, self.runs, self.lines, self.follow)
 
 
 @dataclass(frozen=True)
@@ -122,6 +197,8 @@ class SweepSubmit(Asked, Points):
     """Points that failed too: but for those that ended at a limit, those that ran out of time or memory, or all."""
     dry_run: bool = False
     """Print what sbatch would get, and submit nothing."""
+    snapshot: bool = False
+    """Jobs run from a copy of the source as it is now, instead of what is there when they start."""
 
     def __call__(self) -> None:
         from sweeps.clusters import LOCAL, find_cluster
@@ -134,17 +211,19 @@ class SweepSubmit(Asked, Points):
         from sweeps.slurm import submit
 
         cluster = find_cluster(self.cluster, self.flags())
-        handed = submit(points, self.runs, cluster, Path(self.recipe).stem, self.retry, self.dry_run)
+        handed = submit(
+            points, self.runs, cluster, Path(self.recipe).stem, self.retry, dry=self.dry_run, fixed=self.snapshot
+        )
         print_submission(handed, self.runs.resolve(), self.dry_run)
 
     def _here(self, points: list[Experiment]) -> None:
         from sweeps.local import run_points
 
-        given = [*self.flags(), *(["retry"] if self.retry else []), *(["dry_run"] if self.dry_run else [])]
+        given = [*self.flags(), *(name for name in ("retry", "dry_run", "snapshot") if getattr(self, name))]
         if given:
             options = ", ".join("--" + name.replace("_", "-") for name in given)
             raise UserError(f"{options} has no use with --cluster local; expected the name of a cluster too.")
-        run_points(points, self.runs)
+        run_points(points, self.runs, Path(self.recipe).stem)
 
 
 @dataclass(frozen=True)
@@ -192,6 +271,8 @@ Sweep = (
     Annotated[SweepList, tyro.conf.subcommand("list")]
     | Annotated[SweepPlan, tyro.conf.subcommand("plan")]
     | Annotated[SweepSubmit, tyro.conf.subcommand("submit")]
+    | Annotated[SweepStatus, tyro.conf.subcommand("status")]
+    | Annotated[SweepLogs, tyro.conf.subcommand("logs")]
     | Annotated[SweepCancel, tyro.conf.subcommand("cancel")]
     | Annotated[SweepTriage, tyro.conf.subcommand("triage")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,19 @@ def chosen(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
     return [point for point in points if not names or point.experiment.experiment_id.startswith(tuple(names))]
 
 
+def by_training(points: Sequence[Point], recipe: str) -> list[list[Point]]:
+    """Points of a training together, the trainings in an order that is drawn from the recipe's name.
+
+    So the time of day, and what else runs then, does not follow what is swept.
+    """
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        found.setdefault(point.experiment.training_id, []).append(point)
+    groups = list(found.values())
+    random.Random(recipe).shuffle(groups)
+    return groups
+
+
 def places_of(submissions: Sequence[Submission]) -> dict[str, list[Place]]:
     """The jobs of each experiment id that were handed over, in their order."""
     found: dict[str, list[Place]] = {}
@@ -173,20 +187,22 @@ def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: S
         return Point(point, "running", evaluated, place, job)
     if place is not None and not scheduler.known and last is None:
         return Point(point, "queued", evaluated, place, job)  # for all that is known
-    cause = cause_of(_of_job(last, place), job, _log(runs, place))
+    cause = cause_of(_of_job(last, place, places), job, log_of(runs, place) if place else None, point.training_id)
     if cause is None:
         return Point(point, "missing", evaluated, place, job)
     return Point(point, "failed" if cause.is_failure else "missing", evaluated, place, job, cause)
 
 
-def _of_job(last: Attempt | None, place: Place | None) -> Attempt | None:
-    """The last attempt unless a later submission never came to one."""
+def _of_job(last: Attempt | None, place: Place | None, places: Sequence[Place]) -> Attempt | None:
+    """The last attempt unless a later submission never came to one; by the ledger's order, since clocks differ."""
     if last is None or place is None or not last.job or "id" not in last.job:
         return last
-    return last if last.job["id"] == place.id or last.began > place.submission.time else None
+    handed = [each.id for each in places]
+    if last.job["id"] not in handed:  # of another runs folder's ledger, or started by hand
+        return last if last.began > place.submission.time else None
+    return last if handed.index(last.job["id"]) >= handed.index(place.id) else None
 
 
-def _log(runs: Path, place: Place | None) -> Path | None:
-    if place is None:
-        return None
+def log_of(runs: Path, place: Place) -> Path:
+    """Where a job writes what goes wrong, and how far it is."""
     return Ledger(runs).jobs_folder(place.submission) / f"{place.id}_0_log.err"

@@ -16,7 +16,13 @@ from rich.table import Table
 from bench.progress import bars, lines
 
 Report = Callable[[str, int, int], None]
-STAGES = {"train": "training, step", "evaluate": "evaluating, batch", "time": "timing"}
+STAGES = {
+    "start": "starting",
+    "train": "training, step",
+    "validate": "validating, batch",
+    "evaluate": "evaluating, batch",
+    "time": "timing",
+}
 # Of a profile: what describes a network, and the headings of a terminal's table, which is narrow.
 DESCRIBING = ("backbone", "settings", "frames", "size", "ratio", "dtype")
 HEADINGS = {

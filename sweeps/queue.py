@@ -42,6 +42,13 @@ class Job:
     def waits(self) -> bool:
         return self.state in WAITING
 
+    @property
+    def seconds(self) -> float:
+        """That it runs, or ran."""
+        days, _, clock = self.elapsed.rpartition("-")
+        parts = [int(part) for part in clock.split(":") if part.isdigit()]
+        return 86400.0 * int(days or 0) + sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
 
 def queued() -> dict[str, Job]:
     """The user's jobs that wait or run, by their ids.

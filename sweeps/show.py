@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps.describe import distinguishing
+from sweeps.estimate import Estimate, estimate, in_words
 from sweeps.ledger import FOLDER
 from sweeps.plan import STATES, Point
-from sweeps.slurm import Handed, script_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from sweeps.slurm import Handed
+    from sweeps.status import Status
+
+BAR = 60  # characters
 
 
-def print_plan(points: list[Point]) -> None:
+def print_plan(points: list[Point], runs: Path) -> None:
     """A line for each point, with its state and ids; plain text, since rich takes seconds for ten thousand."""
     experiments = [point.experiment for point in points]
     rows = [("point", "state", "training", "experiment")]
@@ -24,6 +34,8 @@ def print_plan(points: list[Point]) -> None:
     trainings = len({experiment.training_id for experiment in experiments})
     done = sum(point.state == "done" for point in points)
     print(f"{done} of {len(points)} points are done{_others(points)}; they take {trainings} trainings.")
+    if done < len(points):
+        print(_said(estimate(points, runs)))
 
 
 def _others(points: Sequence[Point]) -> str:
@@ -32,8 +44,22 @@ def _others(points: Sequence[Point]) -> str:
     return "".join(f", {counts[state]} {state}" for state in ("running", "queued", "failed") if counts[state])
 
 
+def _said(left: Estimate) -> str:
+    """How long the rest takes, and by what that is known."""
+    past = left.past
+    if not past.records:
+        return "How long they take is not known: there is no record of the data set in this folder to go by."
+    unknown = f"; {left.unknown} points on networks without a record come on top" if left.unknown else ""
+    return (
+        f"About {in_words(left.total)} on {past.device} are left (training, evaluation, timing), going by "
+        f"{past.records} records{unknown}."
+    )
+
+
 def print_submission(handed: Handed, runs: Path, dry: bool) -> None:
     """What was handed over, or in a dry run what would be, as sbatch gets it."""
+    from sweeps.slurm import script_of
+
     for array, submission in handed.arrays:
         if dry:
             print(script_of(array, runs / FOLDER / "afbench-TOKEN"))
@@ -48,14 +74,104 @@ def print_submission(handed: Handed, runs: Path, dry: bool) -> None:
 
 
 def print_triage(points: Sequence[Point]) -> None:
-    """A paragraph for each point that failed."""
-    failed = [point for point in points if point.cause is not None and point.state == "failed"]
-    names = dict(zip(points, distinguishing([point.experiment for point in points]), strict=True))
-    for point in failed:
+    """A paragraph for each training that failed, with its points."""
+    names = distinguishing([point.experiment for point in points])
+    failed: dict[object, list[tuple[str, Point]]] = defaultdict(list)
+    for name, point in zip(names, points, strict=True):
+        if point.state == "failed" and point.cause is not None:
+            failed[point.experiment.training_id, point.cause].append((name, point))
+    for group in failed.values():
+        point = group[0][1]
         assert point.cause is not None
-        where = f" ({point.place.id})" if point.place else ""
-        print(f"{names[point]} {point.experiment.experiment_id}{where}: {point.cause.kind.name}")
+        for name, each in group:
+            print(f"{name} {each.experiment.experiment_id}{f' ({each.place.id})' if each.place else ''}")
+        print(f"    {point.cause.kind.name}:")
         for line in point.cause.lines:
             print(f"    {line}")
         print(f"    -> {point.cause.kind.advice}; log: {point.cause.log or 'none'}")
-    print(f"{len(failed)} of {len(points)} points failed.")
+    print(f"{sum(map(len, failed.values()))} of {len(points)} points failed.")
+
+
+# --- Status -----------------------------------------------------------------------------------------------------------
+
+
+def status_view(status: Status, rows: int) -> RenderableType:
+    """Of a sweep, for a terminal: what runs, what is wrong, how much is left.
+
+    Args:
+        rows: of a table, at most.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    counts = status.counts
+    said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    filled = BAR * counts["done"] // len(status.points)
+    parts: list[RenderableType] = [
+        Text(f"{len(status.points)} points: {said}"),
+        Text("█" * filled + "░" * (BAR - filled)),
+    ]
+    if status.working:
+        parts.append(_working_table(status, rows))
+    parts += [Text(line) for line in (*_waiting(status), *_failures(status, rows), *_clocks(status))]
+    if counts["done"] < len(status.points):
+        parts.append(Text(_said(status.left)))
+    return Group(*parts)
+
+
+def _working_table(status: Status, rows: int) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sweeps.progress import STAGES
+
+    names = {point.experiment.experiment_id: name for name, point in zip(status.names, status.points, strict=True)}
+    table = Table("running", "job", "on", "stage", "step", "s/step", "left", "last sign", box=None, pad_edge=False)
+    # What needs somebody comes first.
+    order = sorted(status.working, key=lambda each: ("hangs", "slow", "").index(each.verdict))
+    for each in order[:rows]:
+        beat, point = each.heartbeat, each.point
+        name = names[point.experiment.experiment_id] + (f" +{each.points - 1}" if each.points > 1 else "")
+        sign = f"{in_words(each.silent)} ago" if beat else "none yet"
+        table.add_row(
+            escape(name),
+            point.place.id if point.place and point.job else "here",
+            escape(beat.host if beat else (point.job.nodes if point.job else "")),
+            STAGES.get(beat.stage, beat.stage).partition(",")[0] if beat else "in its job",
+            f"{beat.step}/{beat.steps}" if beat else "",
+            f"{beat.pace:.3g}" if beat and beat.pace else "",
+            in_words(each.left) if each.left is not None else "",
+            sign + (f", {each.verdict}" if each.verdict else ""),
+            style={"hangs": "bold red", "slow": "yellow", "": None}[each.verdict],
+        )
+    if len(order) > rows:
+        table.add_row(f"and {len(order) - rows} more (--rows)")
+    return table
+
+
+def _waiting(status: Status) -> list[str]:
+    reasons = Counter(point.job.reason if point.job else "not known" for _, point in status.of("queued"))
+    if not reasons:
+        return []
+    return ["waiting: " + ", ".join(f"{count} for {reason}" for reason, count in reasons.most_common())]
+
+
+def _failures(status: Status, rows: int) -> list[str]:
+    """A line for each kind of failure, with what to do."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    advice = {}
+    for name, point in status.of("failed"):
+        assert point.cause is not None
+        kinds[point.cause.kind.name].append(name)
+        advice[point.cause.kind.name] = point.cause.kind.advice
+    return [
+        f"failed, {kind}: {'; '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} -> "
+        f"{advice[kind]} (`sweep triage` has the logs' lines)"
+        for kind, names in list(kinds.items())[:rows]
+    ]
+
+
+def _clocks(status: Status) -> list[str]:
+    return [
+        f"The clock of {host} is {seconds:+.0f} s off the file system's." for host, seconds in status.clocks.items()
+    ]

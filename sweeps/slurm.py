@@ -5,11 +5,12 @@ Imports no torch.
 
 from __future__ import annotations
 
-import random
+import logging
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,18 +19,31 @@ from typing import Any
 import submitit
 from submitit.slurm import slurm as engine
 
+from bench.attempts import SKEWED
 from bench.environment import source_version
 from bench.errors import UserError
 from bench.experiment import Experiment
-from bench.files import make_folder
+from bench.files import clock_of, make_folder
 from sweeps import queue
 from sweeps.clusters import Cluster, Resources
+from sweeps.estimate import estimate
 from sweeps.job import Work
 from sweeps.ledger import Ledger, Submission
-from sweeps.plan import Point, plan
+from sweeps.plan import Point, by_training, plan
+from sweeps.snapshot import lines_for, snapshot
+
+log = logging.getLogger(__name__)
 
 # What SLURM allows where it does not say.
 LARGEST_ARRAY = 1001
+SNAPSHOTS = "snapshots"
+PATIENCE = 120  # seconds for sbatch to say what it thinks
+Seconds = Callable[[Point], float | None]
+"""How long a point will take, None where nobody knows."""
+
+
+def unknown(point: Point) -> None:
+    """Of any point."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,14 @@ class Handed:
 
 
 def submit(
-    points: Sequence[Experiment], runs: Path, cluster: Cluster, recipe: str, retry: str = "", dry: bool = False
+    points: Sequence[Experiment],
+    runs: Path,
+    cluster: Cluster,
+    recipe: str,
+    retry: str = "",
+    *,
+    dry: bool = False,
+    fixed: bool = False,
 ) -> Handed:
     """Hand over what is missing and neither waits nor runs; again, it adds what has become missing since.
 
@@ -70,30 +91,45 @@ def submit(
         recipe: its name, for the ledger; the order of its jobs is drawn from it.
         retry: which failed points too: "failed" for all but those that ended at a limit, "timeout", "oom", "all".
         dry: whether to stop before anything is handed over.
+        fixed: whether jobs run from a copy of the source as it is now.
 
     Raises:
-        UserError: before anything is handed over, where SLURM is not here or refuses such jobs, or a point cannot be
-            trained by so many processes; after a part where it refuses the rest.
+        UserError: before anything is handed over, where SLURM is not here or refuses such jobs, the folder cannot be
+            written to, or a point cannot be trained by so many processes; after a part where it refuses the rest.
     """
     runs = runs.resolve()
     check(points, cluster, runs)
     ledger = Ledger(runs)
     if dry:
-        known = shutil.which("squeue") is not None
-        found = plan(points, runs, must_know=known)
-        return Handed(found, [(array, None) for array in arrays_of(found, cluster, retry, recipe)])
+        found = plan(points, runs, must_know=shutil.which("squeue") is not None)
+        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
+        return Handed(found, [(array, None) for array in arrays])
     make_folder(runs)
+    _compare_clocks(runs)
     with ledger.held():
         withdraw_orphans(ledger)
         found = plan(points, runs, must_know=True)
-        arrays = arrays_of(found, cluster, retry, recipe)
-        for array in arrays:
+        if fixed:
+            cluster = cluster.after(lines_for(snapshot(ledger.folder / SNAPSHOTS)))
+        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
+        for array in {array.resources: array for array in reversed(arrays)}.values():
             _ask(array, ledger.folder)
         handed: dict[int, Submission] = {}
         for array in arrays:
             after = handed.get(id(array.after))
             handed[id(array)] = _hand_over(array, ledger, runs, cluster.name, recipe, after)
     return Handed(found, [(array, handed[id(array)]) for array in arrays])
+
+
+def _compare_clocks(runs: Path) -> None:
+    apart = time.time() - clock_of(runs)
+    if abs(apart) > SKEWED:
+        log.warning(
+            "This machine's clock is %+.0f s off that of the file system of %s: times in the ledger, the records and "
+            "the logs of several machines cannot be compared.",
+            apart,
+            runs,
+        )
 
 
 def check(points: Sequence[Experiment], cluster: Cluster, runs: Path) -> None:
@@ -123,26 +159,43 @@ def withdraw_orphans(ledger: Ledger) -> None:
         ledger.withdraw(submission)
 
 
-def arrays_of(points: Sequence[Point], cluster: Cluster, retry: str, recipe: str) -> list[Array]:
-    """What to hand over: each training with its points, its times after it, in a drawn order."""
-    wanted = [point for point in points if is_wanted(point, retry)]
-    trainings: dict[str, list[Point]] = {}
-    for point in wanted:
-        trainings.setdefault(point.experiment.training_id, []).append(point)
-    order = list(trainings)
-    # So that the time of day, and what else runs then, does not follow what is swept.
-    random.Random(recipe).shuffle(order)
+def arrays_of(
+    points: Sequence[Point], cluster: Cluster, retry: str, recipe: str, seconds: Seconds = unknown
+) -> list[Array]:
+    """What to hand over: each training with its points, its times after it, in a drawn order.
+
+    Args:
+        seconds: that a point will take; short ones share a job.
+    """
+    trainings = by_training([point for point in points if is_wanted(point, retry)], recipe)
+    new = [group for group in trainings if not all(point.evaluated for point in group)]
+    ready = [group for group in trainings if all(point.evaluated for point in group)]
+    # Processes that train together leave together: after a failure of one nothing else of the job would run.
+    pack = cluster.training.pack if cluster.training.processes == 1 else 0
     largest = largest_array()
     arrays: list[Array] = []
-    new = [name for name in order if not all(point.evaluated for point in trainings[name])]
-    for names in _chunks(new, largest):
-        unevaluated = [[point for point in trainings[name] if not point.evaluated] for name in names]
+    for groups in _chunks(_packed(new, pack, seconds), largest):
+        unevaluated = [[point for point in group if not point.evaluated] for group in groups]
         first = Array(_tasks(unevaluated), False, cluster.training)
-        arrays += [first, Array(_tasks([trainings[name] for name in names]), True, cluster.timing, first)]
-    ready = [name for name in order if name not in set(new)]
-    for names in _chunks(ready, largest):
-        arrays.append(Array(_tasks([trainings[name] for name in names]), True, cluster.timing))
+        arrays += [first, Array(_tasks(groups), True, cluster.timing, first)]
+    for groups in _chunks(_packed(ready, cluster.timing.pack, seconds), largest):
+        arrays.append(Array(_tasks(groups), True, cluster.timing))
     return arrays
+
+
+def _packed(groups: Sequence[list[Point]], minutes: int, seconds: Seconds) -> list[list[Point]]:
+    """Neighbours together as long as they take no longer than so many minutes."""
+    packed: list[list[Point]] = []
+    spent: float | None = None
+    for group in groups:
+        each = [seconds(point) for point in group]
+        takes = None if None in each else sum(one for one in each if one is not None)
+        if takes is None or spent is None or spent + takes > 60 * minutes:
+            packed.append([])
+            spent = 0.0
+        packed[-1] += group
+        spent = None if takes is None else spent + takes
+    return packed
 
 
 def _tasks(groups: Sequence[Sequence[Point]]) -> tuple[tuple[Experiment, ...], ...]:
@@ -158,8 +211,8 @@ def is_wanted(point: Point, retry: str) -> bool:
     return retry in ("all", limit)
 
 
-def _chunks(names: Sequence[str], size: int) -> Iterator[list[str]]:
-    rest = iter(names)
+def _chunks(groups: Sequence[list[Point]], size: int) -> Iterator[list[list[Point]]]:
+    rest = iter(groups)
     while chunk := list(islice(rest, size)):
         yield chunk
 
@@ -204,6 +257,8 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
         "nodes": asked.nodes,
         "ntasks_per_node": 1 if array.timed else asked.tasks_per_node,
         "array_parallelism": asked.parallel or len(array.tasks),
+        # One process that fails ends the others, who would wait for it.
+        "srun_args": ["--kill-on-bad-exit=1"],
         "wckey": None,
         "additional_parameters": more,
         **{key: value for key, value in optional.items() if value},
@@ -229,7 +284,14 @@ def _ask(array: Array, folder: Path) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".sh", dir=folder) as script:
         script.write(script_of(array, folder))
         script.flush()
-        done = subprocess.run(["sbatch", "--test-only", script.name], capture_output=True, text=True, timeout=120)
+        try:
+            done = subprocess.run(
+                ["sbatch", "--test-only", script.name], capture_output=True, text=True, timeout=PATIENCE
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UserError(
+                f"sbatch does not answer ({error}); expected SLURM's controller to be up. Nothing was submitted."
+            ) from error
     if done.returncode:
         said = " ".join(done.stderr.replace("sbatch:", "").split())
         asked = array.resources
@@ -252,7 +314,15 @@ def _hand_over(
     try:
         with executor.batch():
             jobs = [
-                executor.submit(Work(tuple(point.to_dict() for point in task), str(runs), array.timed, about))
+                executor.submit(
+                    Work(
+                        tuple(point.to_dict() for point in task),
+                        str(runs),
+                        "time" if array.timed else "evaluate",
+                        about,
+                        array.resources.minutes,
+                    )
+                )
                 for task in array.tasks
             ]
         job = jobs[0].job_id.partition("_")[0]

@@ -21,6 +21,7 @@ class Kind:
     Attributes:
         advice: what to do.
         is_failure: whether the same would happen again; otherwise the next submission takes it up.
+        is_mistake: whether it has nothing to do with the point, so that the same would happen to others.
         pattern: that tells it in a log.
         states: that tell it in the scheduler's words.
         errors: Python exceptions that tell it.
@@ -32,6 +33,7 @@ class Kind:
     pattern: str = ""
     states: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    is_mistake: bool = False
 
 
 # In the order in which they are tried: what says more comes first.
@@ -57,9 +59,11 @@ KINDS = (
     ),
     Kind(
         "timeout",
-        "submit with --retry timeout to go on from the last checkpoint, with a longer --time to be sure",
-        pattern=r"DUE TO TIME LIMIT|timed-out too many times",
+        "submit with --retry timeout to go on from the last checkpoint, with a longer --time; where it made no "
+        "progress, runtime.checkpoint_seconds must be shorter than a job",
+        pattern=r"DUE TO TIME LIMIT|timed-out too many times|made no progress in",
         states=("TIMEOUT", "DEADLINE"),
+        errors=("NoProgress",),
     ),
     Kind(
         "out of memory",
@@ -95,17 +99,20 @@ KINDS = (
         "the profile's setup must lead to the environment that submits; try it on a node",
         pattern=r"ModuleNotFoundError|ImportError|No module named|command not found|No such file .*python",
         errors=("ModuleNotFoundError", "ImportError"),
+        is_mistake=True,
     ),
     Kind(
         "disk",
         "make room, or mend the file system; submit with --retry failed",
         pattern=r"No space left|Disk quota|Stale file handle|Input/output error|Read-only|cannot be written",
+        is_mistake=True,
     ),
     Kind(
         "user",
         "mend what the error says, then submit with --retry failed",
         pattern=r"^afbench: ",
         errors=("UserError",),
+        is_mistake=True,
     ),
     Kind(
         "killed",
@@ -114,6 +121,9 @@ KINDS = (
 )
 UNKNOWN = Kind("error", "its log says more; submit with --retry failed")
 LOST = Kind("lost", "its job is gone and left nothing; submit again", False)
+UNREACHED = Kind("not reached", "its job ended at another training; submit again", False)
+# Before the id of a training that a job comes to, in its log.
+BEGAN = "training "
 
 
 @dataclass(frozen=True)
@@ -134,13 +144,14 @@ class Cause:
         return self.kind.is_failure
 
 
-def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None) -> Cause | None:
+def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None, training: str = "") -> Cause | None:
     """What ended the work on a point; None where nothing was begun, or it ended well.
 
     Args:
         attempt: the last one of the point's training, where the last job came to one.
         job: the last one, as the scheduler tells of it.
         log: of that job's errors.
+        training: the point's, which a job may have left before it began.
     """
     said_by_job = ((attempt.job if attempt else None) or {}).get("submission") or {}
     if said_by_job.get("log"):
@@ -152,11 +163,33 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None) -> Caus
         return Cause(LOST, log=log) if log is not None else None
     if attempt is not None and attempt.ended is not None and error is None:
         return None
+    if attempt is None and _began_others(text, training):
+        return Cause(UNREACHED, log=log)
     if attempt is None and state == "COMPLETED":
         return Cause(LOST, _telling(text, ""), log)
     kind = _kind(state, error, text)
+    if kind.name in ("nccl", "killed"):
+        # Of processes that work together one has the reason; the others lost it, or were ended.
+        for other in _beside(log):
+            found = _kind(state, None, tail(other))
+            if found.name not in ("nccl", "killed", "preempted", "cancelled", UNKNOWN.name):
+                return Cause(found, _telling(tail(other), found.pattern), other)
     said = tuple(error["text"].splitlines()[:LINES]) if error and error["text"] else ()
     return Cause(kind, said or _telling(text, kind.pattern), log)
+
+
+def _began_others(text: str, training: str) -> bool:
+    """Whether a job's log names trainings that it came to, and not this one."""
+    begun = re.findall(rf"^{BEGAN}(\w+)$", text, re.MULTILINE)
+    return bool(training and begun and training not in begun)
+
+
+def _beside(log: Path | None) -> list[Path]:
+    """The logs of a job's other processes: submitit names them JOB_0_log.err, JOB_1_log.err, ..."""
+    job, end, _ = log.name.partition("_0_log.err") if log is not None else ("", "", "")
+    if log is None or not end:
+        return []
+    return sorted(path for path in log.parent.glob(f"{job}_*_log.err") if path != log)
 
 
 def _kind(state: str, error: dict[str, str] | None, text: str) -> Kind:

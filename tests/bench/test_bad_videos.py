@@ -21,7 +21,7 @@ from bench.evaluation import first_clips, score, validation
 from bench.experiment import Data, Experiment
 from bench.metrics import mean_average_precision
 from bench.record import point_folder, read_result
-from bench.run import run_experiment
+from bench.run import quiet, run_experiment
 from bench.samples import read_samples
 from bench.training import _Run, _step, make_model, make_optimiser, train
 from tests.bench.data.test_stored import prepared_frames
@@ -137,7 +137,7 @@ def test_where_no_video_can_be_used_nothing_is_scored(prepared: Prepared, tmp_pa
     with pytest.raises(UserError, match=words):
         first_clips(experiment, 2)
     with pytest.raises(UserError, match=words):
-        score(make_model(experiment).eval(), validation(experiment), CPU)
+        score(make_model(experiment).eval(), validation(experiment), CPU, quiet)
 
 
 # --- The score of a validation ----------------------------------------------------------------------------------------
@@ -154,10 +154,10 @@ def test_the_score_is_that_of_the_evaluation(prepared: Prepared, tmp_path: Path)
     labels = np.concatenate([batch.labels for batch in batches])
     assert len(labels) == 7
     clips = validation(experiment, batch=3)
-    metric, found = score(model, clips, CPU)
+    metric, found = score(model, clips, CPU, quiet)
     assert metric == "top1" and found == pytest.approx(100 * (logits.argmax(1) == labels).mean())
     assert isinstance(clips.source, Stored)
     several = replace(clips.source, prepared=replace(prepared, metric="map"))
-    metric, found = score(model, replace(clips, source=several), CPU)
+    metric, found = score(model, replace(clips, source=several), CPU, quiet)
     targets = np.eye(3, dtype=bool)[labels]
     assert metric == "map" and found == pytest.approx(mean_average_precision(targets, logits))
