@@ -147,6 +147,11 @@ class SweepLogs(Points):
         if self.failed or not self.points_of:
             state = "failed" if self.failed else "running"
             points = [point for point in points if point.state == state]
+            if not points:
+                raise UserError(
+                    f"No point is {state}; expected --failed, or --points with the ids of some that were begun (`sweep "
+                    "plan` shows them)."
+                )
         print_logs(points, self.runs, self.lines, self.follow)
 
 

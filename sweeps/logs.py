@@ -26,13 +26,14 @@ def print_logs(points: Sequence[Point], runs: Path, lines: int, following: bool)
     logs = logs_of(points, runs)
     if not logs:
         raise UserError(
-            f"None of the {len(points)} points asked for has a log; expected --failed, or --points with ids of points "
-            "that were begun (`sweep plan` shows them). Without either, those that run are asked for."
+            f"None of the {len(points)} points has a log; expected points that were begun (`sweep plan` shows them), "
+            "whose logs were not moved away."
         )
     for path, group in logs.items():
         print(f"==> {', '.join(point.experiment.experiment_id for point in group)}: {path}")
         if path.exists() or not following:
-            print("\n".join(last_lines(path, lines)), flush=True)
+            for line in last_lines(path, lines):
+                print(line)
     experiments = [point.experiment for point in points]
 
     def go_on() -> bool:

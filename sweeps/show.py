@@ -67,7 +67,7 @@ def print_submission(handed: Handed, runs: Path, dry: bool) -> None:
         points = sum(map(len, array.tasks))
         after = ", each after its training" if array.after else ""
         name = f"job {submission.job}" if submission else "an array"
-        print(f"{name}: {len(array.tasks)} {what} of {points} points{after}")
+        print(f"{name}: {what} of {points} points in {len(array.tasks)} jobs{after}")
     counts = Counter(point.state for point in handed.points)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     print(f"{len(handed.points)} points were {states}. {'Nothing was submitted.' if dry or not handed.arrays else ''}")

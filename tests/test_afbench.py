@@ -97,9 +97,10 @@ def test_a_plan_is_of_the_points_that_the_options_give(runs: Path, capsys: pytes
     expected = find_recipe("frames").points(
         True, seeds=(0, 1), assignments={"timing.batch": "2", "timing.rounds": "5"}, only=("tsm", "ffn")
     )
-    assert [line.split()[-1] for line in lines[1:-1]] == [point.experiment_id for point in expected]
+    assert [line.split()[-1] for line in lines[1:-2]] == [point.experiment_id for point in expected]
     assert lines[1].startswith("FFN, 4 frames, seed 0, trained at 16  missing  ")
-    assert lines[-1] == "0 of 14 points are done; they take 10 trainings."
+    assert lines[-2] == "0 of 14 points are done; they take 10 trainings."
+    assert lines[-1].startswith("About ") and lines[-1].endswith("(training, evaluation, timing), going by 4 records.")
 
 
 def test_an_unwritable_runs_folder_is_named(tmp_path: Path) -> None:
