@@ -18,6 +18,7 @@ from bench.experiment import Experiment
 from bench.files import locked
 from bench.record import point_folder, read_heartbeat, read_result, result_files, training_folder
 from bench.run import run_experiment
+from sweeps.plan import by_training, plan
 from sweeps.recipes import RECIPES, find_recipe
 
 
@@ -136,7 +137,7 @@ def test_the_demo_keeps_tiny_apart_and_reports_its_own_points(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweeps.local.run_points", lambda points, runs: None)
+    monkeypatch.setattr("sweeps.local.run_points", lambda points, runs, recipe: None)
     reported: list[tuple[list[Path], Path]] = []
     monkeypatch.setattr("reports.site.write_site", lambda runs, out, on_bad: reported.append((runs, out)))
     for tiny, own in ((False, "demo"), (True, "demo-tiny")):
@@ -197,7 +198,7 @@ def kill_at(step: int, command: list[str], experiment: Experiment, runs: Path) -
     try:
         while True:
             heartbeat = read_heartbeat(folder)
-            if heartbeat is not None and heartbeat.time > started:
+            if heartbeat is not None and heartbeat.time > started and heartbeat.stage != "start":
                 first = heartbeat.step if first is None else first
                 if heartbeat.step >= step:
                     break
@@ -219,7 +220,8 @@ def test_a_sweep_killed_in_the_middle_of_its_trainings_ends_as_if_it_were_not(tm
     points = find_recipe(str(recipe)).points(tiny=False)
     command = [sys.executable, "-m", "afbench", "sweep", "submit", str(recipe), "--runs", str(runs)]
     before = {point.training_id: 0 for point in points}
-    for point, step in ((points[0], 8), (points[0], 20), (points[1], 12)):
+    first_one, second = (group[0].experiment for group in by_training(plan(points, runs), "two"))
+    for point, step in ((first_one, 8), (first_one, 20), (second, 12)):
         first, left = kill_at(step, command, point, runs)
         assert before[point.training_id] < first and step <= left < point.steps
         before[point.training_id] = left

@@ -23,6 +23,7 @@ class Kind:
         b_frames: between two others.
         rotation: degrees counterclockwise by which players are to turn it.
         ticks: frames between two, taken in turn: not all 1 for a variable frame rate.
+        x264: more of that encoder's parameters.
     """
 
     codec: str = "libx264"
@@ -33,6 +34,7 @@ class Kind:
     b_frames: int = 0
     rotation: int = 0
     ticks: Sequence[int] = (1,)
+    x264: str = ""
 
 
 KINDS = {
@@ -63,7 +65,7 @@ def write_video(path: Path, frames: NDArray[np.uint8], kind: Kind = KINDS["h264"
         stream.codec_context.thread_count = 1
         if kind.codec == "libx264":
             preset = "fast" if kind.b_frames else "ultrafast"  # which has no B-frames
-            stream.options = {"crf": "10", "preset": preset, "x264-params": f"keyint={kind.gop}:scenecut=0"}
+            stream.options = {"crf": "10", "preset": preset, "x264-params": f"keyint={kind.gop}:scenecut=0{kind.x264}"}
         elif kind.codec.startswith("libvpx"):
             stream.options = {"crf": "8", "b:v": "0", "deadline": "realtime", "cpu-used": "8"}
         else:

@@ -27,6 +27,7 @@ from bench.errors import BadClip, UserError
 
 Packets: TypeAlias = "Iterator[Packet[VideoStream]]"
 
+MILLISECOND = 1e-3
 # Container, packet and decoder errors of PyAV, and what it makes of a damaged file's numbers.
 DAMAGE = (av.FFmpegError, OSError, ValueError, IndexError, OverflowError)
 
@@ -111,7 +112,9 @@ def all_frames(path: Path, least: Least = full_size, rate: float = 0.0) -> Itera
     last = None
     for frame in _frames(path):
         if rate and frame.time is not None:
-            interval = math.floor(frame.time * rate + 1e-6)
+            # Matroska rounds times to its ticks, a millisecond: .083 s is the twelfth of a second.
+            tick = min(float(frame.time_base or 0), MILLISECOND)
+            interval = math.floor((frame.time + tick) * rate + 1e-6)
             if interval == last:
                 continue
             last = interval
@@ -172,6 +175,8 @@ def _stream(path: Path, container: InputContainer) -> VideoStream:
     if not container.streams.video:
         raise BadClip(str(path), "holds no video")
     stream = container.streams.video[0]
+    if stream.codec_context is None:  # whatever PyAV's types say
+        raise BadClip(str(path), "is of a codec that nothing here decodes")
     stream.codec_context.thread_count = 1  # workers are as many as the cores already
     return stream
 
@@ -194,6 +199,9 @@ def read_index(container: InputContainer, stream: VideoStream) -> Index:
     # guessed, unless the codec's own headers gave them away.
     guessed = "avi" in container.format.name and stream.codec_context.has_b_frames and times == sorted(times)
     keys.sort()
+    if keys and not guessed:
+        # What is shown before the first keyframe, as in a piece cut out of a stream, refers to what is not there.
+        times = [time for time in times if time >= keys[0][0]]
     return Index(tuple(sorted(times)), tuple(time for time, _ in keys), tuple(at for _, at in keys), not guessed)
 
 
@@ -201,26 +209,38 @@ def _frames(path: Path, numbers: Sequence[int] | None = None) -> Iterator[VideoF
     """The frames with these numbers, which ascend, or all of them.
 
     Raises:
-        BadClip: as read_video.
+        BadClip: as read_video; for a frame that the decoder could only guess a part of.
     """
     try:
         with av.open(str(path)) as container:
             stream = _stream(path, container)
-            if numbers is None:
-                yield from container.decode(stream)
-                return
             index = read_index(container, stream)
-            if numbers[-1] >= len(index.times):
-                raise BadClip(str(path), f"has {len(index.times)} frames, fewer than the {numbers[-1] + 1} expected")
-            found = _searched if index.reliable else _counted
-            count = 0
-            for frame in found(container, stream, index, numbers):
+            count = len(index.times)
+            wanted = range(count) if numbers is None else numbers
+            if wanted and wanted[-1] >= count:
+                raise BadClip(str(path), f"has {count} frames, fewer than the {wanted[-1] + 1} expected")
+            if numbers is None:
+                found = _all(container, stream, index)
+            else:
+                found = (_searched if index.reliable else _counted)(container, stream, index, numbers)
+            done = 0
+            for frame in found:
+                if frame.is_corrupt:
+                    raise BadClip(str(path), f"is damaged in frame {wanted[done] if done < count else done}")
                 yield frame
-                count += 1
+                done += 1
     except DAMAGE as error:
         raise BadClip(str(path), f"cannot be decoded ({_reason(error)})") from error
-    if count < len(numbers):
-        raise BadClip(str(path), f"cannot be decoded at frame {numbers[count]}, counted from 0")
+    if numbers is not None and done < len(numbers):
+        raise BadClip(str(path), f"cannot be decoded at frame {numbers[done]}, counted from 0")
+
+
+def _all(container: InputContainer, stream: VideoStream, index: Index) -> Iterator[VideoFrame]:
+    """Every frame that the index counts."""
+    first = index.times[0] if index.times and index.reliable else None
+    for frame in _decoded(_from_start(container, stream, index)):
+        if first is None or (_time(frame) or 0) >= first:
+            yield frame
 
 
 def _counted(
@@ -249,10 +269,20 @@ def _searched(
                 # Formats such as MPEG-PS have no index: all is decoded from the beginning, once.
                 packets, searchable = _from_start(container, stream, index), False
             frames, group = _decoded(packets), key
-        frame = next((frame for frame in frames if (_time(frame) or 0) >= time), None)
-        if frame is None or _time(frame) != time:
+        frame = _reached(frames, time)
+        if frame is None and searchable:
+            # It needs more than the keyframe, as where pictures are refreshed bit by bit.
+            frames, searchable = _decoded(_from_start(container, stream, index)), False
+            frame = _reached(frames, time)
+        if frame is None:
             return
         yield frame
+
+
+def _reached(frames: Iterator[VideoFrame], time: int) -> VideoFrame | None:
+    """The next frame that is shown at this time; None where there is none that is whole."""
+    frame = next((frame for frame in frames if (_time(frame) or 0) >= time), None)
+    return frame if frame is not None and _time(frame) == time and not frame.is_corrupt else None
 
 
 def _from_key(container: InputContainer, stream: VideoStream, index: Index, key: int) -> Packets | None:
@@ -267,7 +297,7 @@ def _from_key(container: InputContainer, stream: VideoStream, index: Index, key:
 
 
 def _from_start(container: InputContainer, stream: VideoStream, index: Index) -> Packets:
-    container.seek(min(index.times[0], *index.decoded[:1]), stream=stream, backward=True)
+    container.seek(min([*index.times[:1], *index.decoded[:1], 0]), stream=stream, backward=True)
     return container.demux(stream)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -80,6 +81,81 @@ def test_a_rate_takes_the_first_frame_of_each_interval(folder: Path) -> None:
     assert len(chosen) == len(first) and all(
         np.array_equal(one, every[at]) for one, at in zip(chosen, first, strict=True)
     )
+
+
+@pytest.mark.parametrize("kind", [Kind("libvpx-vp9", ".webm"), Kind(suffix=".mkv"), Kind(), Kind("mpeg4", ".avi")])
+@pytest.mark.parametrize("fps", [7, 12, 30])
+def test_the_rate_of_the_video_itself_takes_every_frame_and_half_of_it_every_other(
+    tmp_path: Path, kind: Kind, fps: int
+) -> None:
+    """Matroska rounds times to milliseconds."""
+    path = tmp_path / f"a{kind.suffix}"
+    write_video(path, numbered(LENGTH, kind), replace(kind, rate=fps))
+    whole = list(all_frames(path))
+    assert len(whole) == sum(1 for _ in all_frames(path, rate=fps)) == LENGTH
+    half = list(all_frames(path, rate=fps / 2))
+    assert all(np.array_equal(one, other) for one, other in zip(half, whole[::2], strict=True))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_pictures_that_are_refreshed_bit_by_bit_are_found_too(tmp_path: Path, suffix: str) -> None:
+    """As cameras send them: the decoder withholds frames until all of the picture was refreshed."""
+    kind = Kind(suffix=suffix, gop=10, x264=":intra-refresh=1")
+    path = tmp_path / f"a{suffix}"
+    write_video(path, numbered(LENGTH, kind), kind)
+    whole = list(all_frames(path))
+    assert len(whole) == LENGTH
+    for number in range(LENGTH):
+        assert np.array_equal(read_video(path, np.array([number]))[0], whole[number]), number
+    assert np.array_equal(read_video(path, np.array([5, 6, 23])), np.stack([whole[number] for number in (5, 6, 23)]))
+
+
+def test_a_piece_of_a_stream_begins_with_its_first_keyframe(tmp_path: Path) -> None:
+    """Counted, decoded in order and searched alike."""
+    kind = Kind(suffix=".ts", gop=9, b_frames=2, rate=25)
+    write_video(tmp_path / "a.ts", numbered(LENGTH, kind), kind)
+    data, counts = (tmp_path / "a.ts").read_bytes(), set()
+    piece = tmp_path / "piece.ts"
+    for packet in range(0, len(data) // 188, 3):
+        piece.write_bytes(data[188 * packet :])
+        try:
+            count = count_frames(piece)
+        except BadClip:
+            continue  # no keyframe is left
+        whole = list(all_frames(piece))
+        assert len(whole) == count
+        assert np.array_equal(read_video(piece, np.array([0, count - 1])), np.stack([whole[0], whole[-1]]))
+        counts.add(count)
+    assert {LENGTH, 18, 9} <= counts
+
+
+def test_damaged_bytes_do_not_pass_for_pictures(tmp_path: Path) -> None:
+    """As far as the codec can tell: of H.264 two thirds, what its entropy coding takes for other pictures are not."""
+    rng, path = np.random.default_rng(0), tmp_path / "a.mp4"
+    noise = rng.integers(0, 256, (LENGTH, 64, 80, 3), dtype=np.uint8) // 4
+    write_video(path, numbered(LENGTH, Kind()) // 2 + noise, Kind())
+    data, whole, passed = path.read_bytes(), list(all_frames(path)), 0
+    begin = data.index(b"mdat") + 8
+    for _ in range(40):
+        place = int(rng.integers(begin, begin + (len(data) - begin) // 2))
+        path.write_bytes(data[:place] + rng.bytes(16) + data[place + 16 :])
+        try:
+            found = list(all_frames(path))
+        except BadClip:
+            continue
+        passed += len(found) != len(whole) or any(
+            not np.array_equal(one, other) for one, other in zip(found, whole, strict=True)
+        )
+    assert passed <= 13
+
+
+def test_a_codec_that_nothing_decodes_is_named(folder: Path, tmp_path: Path) -> None:
+    data = path_of(folder, "mpeg4").read_bytes()
+    path = tmp_path / "a.avi"
+    path.write_bytes(data.replace(b"FMP4", b"zzzz"))
+    for read in (count_frames, check_whole, lambda path: list(all_frames(path))):
+        with pytest.raises(BadClip, match="is of a codec that nothing here decodes"):
+            read(path)
 
 
 def test_no_frames_beyond_the_end(folder: Path) -> None:
