@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,32 @@ from torch import Tensor, nn
 from bench.errors import UserError
 from bench.files import replacing
 
-PARTS = ("training_id", "step", "seconds", "loading", "best", "bad", "scaler", "model", "optimiser", "digest")
+PARTS = (
+    "training_id",
+    "step",
+    "seconds",
+    "loading",
+    "best",
+    "best_step",
+    "bad",
+    "scaler",
+    "model",
+    "optimiser",
+    "digest",
+)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Replace a checkpoint in one step; a kill at any moment leaves the old one or the new one."""
+    """Replace a checkpoint in one step; a kill at any moment leaves the old one or the new one.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
+    # Not into the file at once: what the system says of a full disk torch hides behind an error of its own.
+    content = io.BytesIO()
+    torch.save({**state, "digest": digest(state)}, content)
     with replacing(path) as file:
-        torch.save({**state, "digest": digest(state)}, file)
+        file.write(content.getbuffer())
 
 
 def load_checkpoint(path: Path, training_id: str) -> dict[str, Any] | None:

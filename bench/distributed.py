@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -89,25 +89,66 @@ class Team:
         distributed.all_gather_object(found, value)
         return found
 
+    def first(self, value: Value) -> Value:
+        """The first process's value, in all processes."""
+        if self.size == 1:
+            return value
+        found = [value if self.is_first else None]
+        distributed.broadcast_object_list(found, src=0)
+        answer: Any = found[0]
+        return answer
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Raise, at the end, in all processes what any of them raised within, where none may wait for another.
+
+        Otherwise the others would wait for one that is gone, and what they say of that would hide why it went.
+
+        Raises:
+            UserError: in those in which nothing went wrong, with the words of one in which something did.
+        """
+        if self.size == 1:
+            yield
+            return
+        own: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            own = error
+        said = self.gathered(None if own is None else _in_words(own))
+        if own is not None:
+            raise own
+        for rank, words in enumerate(said):
+            if words is not None:
+                raise UserError(f"Process {rank} of {self.size}: {words}")
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
 
 ALONE = Team()
 
 
 @contextlib.contextmanager
-def team(device: torch.device) -> Iterator[Team]:
+def team(device: torch.device, purpose: str = "") -> Iterator[Team]:
     """The processes that this one was started with; itself alone where nothing says otherwise.
 
+    Args:
+        purpose: that they must share, as what they train.
+
     Raises:
-        UserError: where they do not find each other.
+        UserError: where they do not find each other, or another job's.
     """
     place = _place(os.environ)
     if place is None:
         yield ALONE
         return
     rank, size, local = place
-    os.environ.setdefault("MASTER_PORT", PORT)
+    os.environ.setdefault("MASTER_PORT", _port(os.environ))
     if device.type == "cuda":
-        torch.cuda.set_device(local)
+        # A scheduler may show each process its own alone, which is then number 0.
+        torch.cuda.set_device(local % torch.cuda.device_count())
     try:
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=size, timeout=PATIENCE
@@ -119,9 +160,36 @@ def team(device: torch.device) -> Iterator[Team]:
             "together, by torchrun or srun."
         ) from error
     try:
-        yield Team(rank, size)
+        found = Team(rank, size)
+        _check_purpose(found, f"{purpose} {_job(os.environ)}")
+        yield found
+        found.gathered(None)  # nobody leaves while another still hears from it
     finally:
         distributed.destroy_process_group()
+
+
+def _check_purpose(crew: Team, own: str) -> None:
+    """UserError in all processes unless they are of one job and want the same."""
+    wanted = crew.gathered(own)
+    if len(set(wanted)) > 1:
+        raise UserError(
+            f"The {crew.size} processes that found each other at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} do not belong together: {', '.join(map(repr, wanted))}. Expected one "
+            "training of one job; another MASTER_PORT for each job keeps them apart."
+        )
+
+
+def _job(environment: Mapping[str, str]) -> str:
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID")
+    return " ".join(environment[name] for name in names if name in environment)
+
+
+def _port(environment: Mapping[str, str]) -> str:
+    """Another one for each of a scheduler's jobs, which may share a machine."""
+    job, step = (environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    if not job.isdigit():
+        return PORT
+    return str(20_000 + (31 * int(job) + int(step if step.isdigit() else 0)) % 30_000)
 
 
 def is_first() -> bool:

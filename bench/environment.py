@@ -44,8 +44,18 @@ def describe_environment(device: str) -> dict[str, Any]:
 
 
 def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores for this process: those it may run on, or its share where several of a training are on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("SLURM_CPUS_PER_TASK", "") if "SLURM_STEP_ID" in os.environ else ""
+    if asked.isdigit():  # SLURM may bind them, or leave that to whoever runs
+        return max(min(cores, int(asked)), 1)
+    return max(cores // own_share(), 1)
+
+
+def own_share() -> int:
+    """Processes of a training that torchrun started on this machine, 1 for one alone."""
+    several = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(int(several), 1) if several.isdigit() else 1
 
 
 def processor() -> str:

@@ -22,22 +22,23 @@ from bench.experiment import Experiment
 from bench.macs import CostModel
 from bench.metrics import mean_average_precision
 from bench.samples import Samples
-from bench.training import Report, workers_of
+from bench.training import Report, Score, workers_of
 
 
 def validation(experiment: Experiment, batch: int | None = None, on_device: bool = False) -> ValidationClips:
     """The validation videos as the point samples them.
 
     Args:
-        batch: videos of a batch, as the evaluation has them unless said.
+        batch: videos of a batch; as many as the evaluation's clips a forward are unless said.
         on_device: whether resizing is left to the network's device.
     """
     data, evaluation = experiment.data, experiment.evaluation
+    sampling = Sampling(evaluation.frames, evaluation.clips, evaluation.crops)
     return ValidationClips(
         find_dataset(data.dataset).open(data),
         clips=data.val_clips,
-        sampling=Sampling(evaluation.frames, evaluation.clips, evaluation.crops),
-        batch=batch or evaluation.batch,
+        sampling=sampling,
+        batch=batch or max(evaluation.batch // sampling.views, 1),
         on_bad=getattr(data.settings, "on_bad", "stop"),
         on_device=on_device,
     )
@@ -84,7 +85,7 @@ def evaluate(
     """
     numbers = range(team.rank, len(clips), team.size)
     parts: list[tuple[int, Samples | None, tuple[tuple[str, str], ...]]] = []
-    with torch.inference_mode():
+    with team.together(), torch.inference_mode():
         for number, batch in zip(numbers, clips.stream(numbers, workers_of(experiment)), strict=True):
             torch.manual_seed(_batch_seed(experiment.evaluation.seed, number))
             parts.append((number, _samples(model, batch, cost, device) if len(batch) else None, batch.bad))
@@ -97,36 +98,39 @@ def evaluate(
 
 
 def score(
-    model: VideoModel, clips: ValidationClips, device: torch.device, report: Report, team: Team = ALONE
-) -> tuple[str, float]:
-    """The data set's metric of a model, its decisions masked, in per cent, in all processes; for use while training.
-
-    Returns:
-        "map" where a video may have several labels, else "top1"; and its value.
+    model: VideoModel,
+    clips: ValidationClips,
+    device: torch.device,
+    report: Report,
+    team: Team = ALONE,
+    workers: int = 0,
+) -> Score:
+    """The data set's metric of a model, its decisions masked, in all processes; for use while training.
 
     Raises:
         UserError: where no video can be used, or for one that cannot be, as the policy says.
     """
     before, model.execution = model.execution, "masked"
     parts: list[tuple[NDArray[np.floating[Any]], NDArray[np.int64], NDArray[np.bool_] | None]] = []
-    numbers = range(team.rank, len(clips), team.size)
-    with torch.inference_mode():
-        # In this process: what makes the training's clips goes on meanwhile.
-        for done, batch in enumerate(clips.stream(numbers), start=1):
+    numbers, left_out = range(team.rank, len(clips), team.size), 0
+    with team.together(), torch.inference_mode():
+        for done, batch in enumerate(clips.stream(numbers, workers), start=1):
             report("validate", done, len(numbers))
+            left_out += len(batch.bad)
             if len(batch):
                 logits = model(present(model, batch, device)).logits.float().cpu().numpy()
                 logits = logits.reshape(len(batch), batch.views, -1).mean(axis=1)
                 parts.append((logits, batch.labels, batch.targets))
     model.execution = before
     everything = [part for own in team.gathered(parts) for part in own]
+    left_out = sum(team.gathered(left_out))
     if not everything:
         raise _none_left(clips)
     logits, labels = (np.concatenate([part[number] for part in everything]) for number in (0, 1))
     targets = [part[2] for part in everything if part[2] is not None]
     if targets:
-        return "map", mean_average_precision(np.concatenate(targets), logits)
-    return "top1", 100 * float((logits.argmax(axis=1) == labels).mean())
+        return Score("map", mean_average_precision(np.concatenate(targets), logits), left_out)
+    return Score("top1", 100 * float((logits.argmax(axis=1) == labels).mean()), left_out)
 
 
 def _batch_seed(seed: int, number: int) -> int:

@@ -151,7 +151,7 @@ class Evaluation(Checked):
         "argmax", "argmax of the policy's logits, or drawn with its training noise", "argmax", "noisy"
     )
     seed: int = number(0, "seed of noisy decisions", at_least=0, at_most=LARGEST_SEED)
-    batch: int = number(32, "videos a forward; decisions that are drawn depend on it", at_least=1)
+    batch: int = number(32, "clips a forward, all of a video at least; drawn decisions depend on it", at_least=1)
     clips: int = number(1, "clips of a video, whose logits are averaged", at_least=1)
     crops: int = number(1, "crops of a clip: 1 in the centre, or 3 along its longer side", at_least=1, at_most=3)
     budget: int = number(0, "frames of each video that every block computes; 0 leaves it to the method", at_least=0)
@@ -195,7 +195,9 @@ class Runtime(Checked):
         -1, "processes that make clips; -1 is one per core for videos on disk, none for generated ones", at_least=-1
     )
     log_every: int = number(10, "steps between two lines of progress", at_least=1)
-    checkpoint_seconds: float = number(5.0, "least time between two checkpoints", at_least=0)
+    checkpoint_seconds: float = number(
+        5.0, "least time between two checkpoints; fewer where they take long", at_least=0
+    )
     weights: str = choice("", "folder of the weights that networks start from; empty starts from random ones")
 
 

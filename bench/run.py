@@ -8,7 +8,7 @@ import io
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from bench.distributed import Team, team
 from bench.environment import available_cores, describe_device, describe_environment
 from bench.errors import UserError
 from bench.evaluation import evaluate, first_clips, score, validation
-from bench.experiment import Experiment
+from bench.experiment import Evaluation, Experiment
 from bench.files import locked, make_folder, replacing, write_json
 from bench.macs import CostModel, cost_model, verify
 from bench.methods import find_method
@@ -41,7 +41,8 @@ from bench.record import (
 )
 from bench.samples import write_samples
 from bench.timing import Point, measure_times
-from bench.training import Report, Trained, load_best, set_up_torch, train
+from bench.training import Report, Score, set_up_torch, train, workers_of
+from bench.training_state import State
 from bench.witnesses import reconcile
 
 PREVIEW_CLIPS = 6
@@ -97,8 +98,7 @@ def run_points(points: Sequence[Experiment], runs: Path, report: Report = quiet)
     Raises:
         UserError: as run_experiment; none of the points that are timed together is recorded then.
     """
-    _run(points, runs, report, timed=True)
-    return [read_result(point_folder(runs, point) / "result.json") for point in points]
+    return _run(points, runs, report, timed=True)
 
 
 def evaluate_points(points: Sequence[Experiment], runs: Path, report: Report = quiet) -> None:
@@ -108,18 +108,19 @@ def evaluate_points(points: Sequence[Experiment], runs: Path, report: Report = q
     _run(points, runs, report, timed=False)
 
 
-def _run(points: Sequence[Experiment], runs: Path, report: Report, *, timed: bool) -> None:
+def _run(points: Sequence[Experiment], runs: Path, report: Report, *, timed: bool) -> list[Result]:
+    """The records, none where times are not wanted, in all processes."""
     first = points[0]
     assert {point.training_id for point in points} == {first.training_id}
     device = choose_device(first, timed)
     folder = training_folder(runs, first)
     for path in (folder, *(point_folder(runs, point) for point in points)):
         make_folder(path)
-    with team(device) as crew, contextlib.ExitStack() as stack:
+    with team(device, first.training_id) as crew, contextlib.ExitStack() as stack:
         if crew.is_first:
             stack.enter_context(locked(folder, f"Another process works on {folder}; waiting for it."))
         # The first process says what there is to do, once it holds the folder.
-        missing = crew.gathered([point for point in points if crew.is_first and _is_missing(point, runs, timed)])[0]
+        missing = crew.first([point for point in points if crew.is_first and _is_missing(point, runs, timed)])
         if missing:
             set_up_torch(first.runtime.threads or available_cores(), device)
             if crew.is_first:
@@ -129,7 +130,9 @@ def _run(points: Sequence[Experiment], runs: Path, report: Report, *, timed: boo
                 _bring(missing, runs, device, crew, report, timed)
             if crew.is_first:
                 write_heartbeat(folder, "done", first.steps, first.steps)
-        crew.gathered(None)  # all of them wait for the records
+        # All of them wait for the records, which are where the first one's folder is.
+        paths = [point_folder(runs, point) / "result.json" for point in points if timed and crew.is_first]
+        return crew.first([read_result(path) for path in paths])
 
 
 def _is_missing(point: Experiment, runs: Path, timed: bool) -> bool:
@@ -145,16 +148,20 @@ def _bring(
     first = points[0]
     folder = training_folder(runs, first)
 
-    def validate(model: VideoModel) -> tuple[str, float]:
-        return score(model, validation(first, on_device=device.type != "cpu"), device, report, crew)
+    # As trained, whatever is measured of it: which weights are the best must not depend on which point came first.
+    plain = replace(first, evaluation=Evaluation(batch=first.evaluation.batch))
+
+    def validate(model: VideoModel) -> Score:
+        clips = validation(plain, on_device=device.type != "cpu")
+        return score(model, clips, device, report, crew, workers_of(first))
 
     model, trained = train(first, folder, device, report, crew, validate)
     ready = []
     for experiment in points:
-        point, own = point_folder(runs, experiment), _at_point(copy.deepcopy(model), experiment, folder)
+        point, own = point_folder(runs, experiment), _at_point(copy.deepcopy(model), experiment, trained)
         first_batch = present(own, first_clips(experiment, VERIFIED_CLIPS), device)
         cost = cost_model(own, first_batch)
-        if not crew.gathered(read_evaluated(point, experiment) if crew.is_first else None)[0]:
+        if not crew.first(read_evaluated(point, experiment) if crew.is_first else None):
             started = time.perf_counter()
             verify(own, first_batch, cost)
             facts = _evaluate(own, cost, experiment, point, device, crew, report)
@@ -173,9 +180,9 @@ def _bring(
             _time([each for each in ready if each.experiment.timing == timing], runs, report)
 
 
-def _seconds(trained: Trained) -> dict[str, Any]:
-    share = round(trained.loading / trained.total, 4) if trained.total else 0.0
-    return {"unit": "seconds", "training": round(trained.total, 3), "training_loader_share": share}
+def _seconds(trained: State) -> dict[str, Any]:
+    share = round(trained.loading / trained.seconds, 4) if trained.seconds else 0.0
+    return {"unit": "seconds", "training": round(trained.seconds, 3), "training_loader_share": share}
 
 
 def choose_device(experiment: Experiment, timed: bool = True) -> torch.device:
@@ -269,11 +276,11 @@ def _warnings(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
     return [f"The policy collapsed: {share:.1%} of the videos got one and the same decision."]
 
 
-def _at_point(model: VideoModel, experiment: Experiment, folder: Path) -> VideoModel:
+def _at_point(model: VideoModel, experiment: Experiment, trained: State) -> VideoModel:
     """Set the weights and knobs of the inference point on a trained model."""
     evaluation = experiment.evaluation
     if evaluation.weights == "best":
-        load_best(model, experiment, folder)
+        trained.load_best(model)
     if evaluation.frames != experiment.model.frames:
         model.set_frames(evaluation.frames)
     model.execution = evaluation.execution  # type: ignore[assignment]

@@ -6,115 +6,60 @@ weights, the optimiser's momenta and a step number. Lines of progress are determ
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from afnet.contract import Output, Progress, VideoModel, lay_out_channels_last
-from bench.checkpoint import load_checkpoint, restore, save_checkpoint, unusable
 from bench.data.batches import Batch, present
 from bench.data.catalogue import find_dataset
 from bench.data.loader import TrainingClips
 from bench.distributed import ALONE, Team
 from bench.environment import available_cores
 from bench.errors import UserError
-from bench.experiment import Experiment, Training
-from bench.files import append_line, read_lines, write_text
+from bench.experiment import Experiment
 from bench.methods import build_model
+from bench.optimiser import learning_rate, make_optimiser
 from bench.record import write_description
 from bench.running_statistics import Statistics
+from bench.training_state import State
 from bench.weights import start_from
-
-log = logging.getLogger(__name__)
-
-# Learning rates per kind of parameter. The published ones (TSM's code, AFNet's) fine-tune ImageNet weights with a fresh
-# classifier; from scratch a classifier that runs ahead of its features stalls the training (measured on the tiny nets).
-MULTIPLIERS: dict[str, dict[str, float]] = {
-    "published": {
-        "navigation": 10.0,
-        "classifier weight": 5.0,
-        "classifier bias": 10.0,
-        "bias": 2.0,
-        # AdaFocus V2's code.
-        "policy": 0.1,
-        "glance": 0.5,
-    },
-    "from-scratch": {"navigation": 10.0},
-}
 
 Report = Callable[[str, int, int], None]
 """Called with the stage, the steps done and the steps in all."""
 
 
-Validate = Callable[[VideoModel], tuple[str, float]]
-"""The name of a data set's metric and its value, the larger the better."""
+@dataclass(frozen=True)
+class Score:
+    """What a validation found.
+
+    Attributes:
+        metric: of the data set: "map" where a video may have several labels, else "top1".
+        value: in per cent.
+        left_out: videos that could not be used.
+    """
+
+    metric: str
+    value: float
+    left_out: int = 0
+
+
+Validate = Callable[[VideoModel], Score]
+"""How good a model is."""
 
 # A mean loss this many times the first one, or 1 where that was less, is no longer learning.
 RUNAWAY = 10.0
-BEST = "best.pt"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training took.
-
-    Attributes:
-        total: seconds.
-        loading: of them, those spent waiting for clips.
-        bad: what is wrong with each video that was left out, by its name.
-    """
-
-    total: float
-    loading: float
-    bad: dict[str, str]
 
 
 class Diverged(UserError):
     """The loss is no longer a number, or no longer a loss."""
-
-
-def learning_rate(training: Training, progress: Progress) -> float:
-    """The factor on the learning rate: linear warm-up, then a cosine to zero or tenfold steps."""
-    warm = training.warmup * progress.steps
-    if progress.step + 1 < warm:
-        return (progress.step + 1) / warm
-    if training.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress.fraction))
-    return 0.1 ** sum(progress.fraction >= edge for edge in training.parsed_milestones())
-
-
-def make_optimiser(model: VideoModel, training: Training) -> torch.optim.Optimizer:
-    """An optimiser over the method's parameter groups, each with its learning rate at the peak as `peak`."""
-    scales = MULTIPLIERS[training.multipliers]
-    groups = [
-        {
-            "params": group["params"],
-            "lr": training.lr * scales.get(group["kind"], 1.0),
-            "peak": training.lr * scales.get(group["kind"], 1.0),
-            "weight_decay": training.weight_decay if group["decay"] else 0.0,
-        }
-        for group in model.parameter_groups()
-    ]
-    if training.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=training.lr, betas=(training.momentum, 0.999), fused=True)
-    optimiser = torch.optim.SGD(
-        groups, lr=training.lr, momentum=training.momentum, nesterov=training.nesterov, fused=True
-    )
-    # The fused step takes no mixture of parameters with momentum and without, which methods have that learn in stages;
-    # from zero it is what it would be.
-    for parameter in (parameter for group in groups for parameter in group["params"] if training.momentum):
-        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimiser
 
 
 def make_model(experiment: Experiment) -> VideoModel:
@@ -143,146 +88,32 @@ def train(
     report: Report,
     team: Team = ALONE,
     validate: Validate | None = None,
-) -> tuple[VideoModel, Trained]:
+) -> tuple[VideoModel, State]:
     """Train, or take up the training where its last checkpoint left it, or load it where it is done.
 
     Args:
         folder: of the training, locked by the first process of the team.
-        validate: how good a model is, where the training validates; called in all processes.
+        validate: called in all processes, where the training validates.
+
+    Returns:
+        The trained network, and the state of the training at its end.
 
     Raises:
         UserError: for a checkpoint that cannot be used; Diverged when the loss is not finite or runs away.
     """
     model = make_model(experiment).to(device)
-    run = _Run(experiment, folder, device, team, model, make_optimiser(model, experiment.training))
+    run = State(experiment, folder, device, team, model, make_optimiser(model, experiment.training))
     if not run.resume():
-        start_from(model, experiment)
+        with team.together():
+            start_from(model, experiment)
     if team.is_first:
         write_description(folder, experiment)
     if run.step < experiment.steps:
         _loop(run, report, validate)
-    return model.eval(), Trained(run.seconds, run.loading, dict(run.bad))
+    return model.eval(), run
 
 
-def load_best(model: VideoModel, experiment: Experiment, folder: Path) -> None:
-    """Give a model the weights of the training's best validation.
-
-    Raises:
-        UserError: where they are missing or damaged.
-    """
-    path = folder / BEST
-    state = load_checkpoint(path, experiment.training_id)
-    if state is None:
-        raise unusable(path, "is missing, which the training's best validation should have left")
-    restore(path, state, model, None)
-
-
-@dataclass
-class _Run:
-    """The state of a training and its files."""
-
-    experiment: Experiment
-    folder: Path
-    device: torch.device
-    team: Team
-    model: VideoModel
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    seconds: float = 0.0
-    loading: float = 0.0
-    saved_at: float = 0.0
-    best: float = -1.0
-    first_loss: float | None = None
-    bad: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        training = self.experiment.training
-        self.parts = self.team.shared(training.parts)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "float16")
-        self.forward: Callable[[Tensor], Output] = torch.compile(self.model) if training.compiled else self.model
-
-    def resume(self) -> bool:
-        """Load the last checkpoint, if any, and cut the progress file back to it; whether there was one."""
-        path = self.folder / "checkpoint.pt"
-        state = load_checkpoint(path, self.experiment.training_id)
-        if state is not None:
-            restore(path, state, self.model, self.optimiser)
-            self.step, self.seconds, self.loading = state["step"], state["seconds"], state["loading"]
-            self.best, self.bad = state["best"], state["bad"]
-            if state["scaler"]:
-                self.scaler.load_state_dict(state["scaler"])
-            log.info("taking up the training at step %d of %d", self.step, self.experiment.steps)
-        self._cut_progress()
-        self.saved_at = time.monotonic()
-        return state is not None
-
-    def _cut_progress(self) -> None:
-        """Keep the lines up to the checkpoint that can be read; a line cut short by a kill comes after it."""
-        path = self.folder / "progress.jsonl"
-        kept = []
-        for line in read_lines(path):
-            try:
-                values = json.loads(line)
-                if values["step"] > self.step:
-                    break
-                if self.first_loss is None and "loss" in values:
-                    self.first_loss = float(values["loss"])
-            except (ValueError, KeyError, TypeError):
-                continue
-            kept.append(line + "\n")
-        if self.team.is_first:
-            write_text(path, "".join(kept))
-
-    def log_line(self, **facts: Any) -> None:
-        if self.team.is_first:
-            append_line(self.folder / "progress.jsonl", json.dumps({"step": self.step, **facts}))
-
-    def taken(self, batches: Iterator[Batch]) -> Batch:
-        """The next batch, the wait for it and its bad videos noted."""
-        waited = time.perf_counter()
-        batch = next(batches)
-        self.loading += time.perf_counter() - waited
-        self.bad.update(batch.bad)
-        return batch
-
-    def is_due(self) -> bool:
-        """Whether a checkpoint is to be written now; the first process decides for all."""
-        finished = self.step == self.experiment.steps
-        old = time.monotonic() - self.saved_at >= self.experiment.runtime.checkpoint_seconds
-        return self.team.gathered(finished or old)[0]
-
-    def save(self) -> None:
-        """Write a checkpoint if the last one is old enough; the finished one drops the optimiser's state."""
-        if not self.is_due():
-            return
-        for bad in self.team.gathered(self.bad):
-            self.bad |= bad
-        if self.team.is_first:
-            save_checkpoint(self.folder / "checkpoint.pt", self._state(self.step == self.experiment.steps))
-        self.saved_at = time.monotonic()
-
-    def keep_best(self, found: float) -> None:
-        """Write the weights if no validation before was as good."""
-        if found > self.best:
-            self.best = found
-            if self.team.is_first:
-                save_checkpoint(self.folder / BEST, self._state(final=True))
-
-    def _state(self, final: bool) -> dict[str, Any]:
-        return {
-            "training_id": self.experiment.training_id,
-            "step": self.step,
-            "seconds": self.seconds,
-            "loading": self.loading,
-            "best": self.best,
-            "bad": self.bad,
-            "scaler": self.scaler.state_dict(),
-            "model": self.model.state_dict(),
-            "optimiser": None if final else self.optimiser.state_dict(),
-        }
-
-
-def _loop(run: _Run, report: Report, validate: Validate | None) -> None:
+def _loop(run: State, report: Report, validate: Validate | None) -> None:
     experiment = run.experiment
     data, training = experiment.data, experiment.training
     clips = TrainingClips(
@@ -308,10 +139,11 @@ def _loop(run: _Run, report: Report, validate: Validate | None) -> None:
         run.seconds += time.perf_counter() - started
         _after_step(run, losses, kept)
         if validate and training.validate and run.step % (training.validate * clips.steps_per_epoch) == 0:
-            metric, found = validate(run.model.eval())
+            found = validate(run.model.eval())
             run.model.train()
-            run.log_line(epoch=run.step // clips.steps_per_epoch, **{metric: found})
-            run.keep_best(found)
+            left_out = {"left_out": found.left_out} if found.left_out else {}
+            run.log_line(epoch=run.step // clips.steps_per_epoch, **{found.metric: found.value}, **left_out)
+            run.keep_best(found.value)
         if not losses:
             # After a line of progress and a validation, so that a resumed run logs the same ones; what is reported is
             # kept.
@@ -319,7 +151,7 @@ def _loop(run: _Run, report: Report, validate: Validate | None) -> None:
             report("train", run.step, experiment.steps)
 
 
-def _after_step(run: _Run, losses: list[float], kept: dict[str, float]) -> None:
+def _after_step(run: State, losses: list[float], kept: dict[str, float]) -> None:
     """A line of progress now and then, of the mean since the last one."""
     experiment, progress = run.experiment, Progress(run.step - 1, run.experiment.steps)
     if run.step % experiment.runtime.log_every and run.step != experiment.steps:
@@ -333,7 +165,7 @@ def _after_step(run: _Run, losses: list[float], kept: dict[str, float]) -> None:
     losses.clear()
 
 
-def _diverged(run: _Run, what: str, losses: list[float]) -> Diverged:
+def _diverged(run: State, what: str, losses: list[float]) -> Diverged:
     training = run.experiment.training
     narrow = (
         " training.precision=float32 tells whether the narrow type is why." if training.precision != "float32" else ""
@@ -345,7 +177,7 @@ def _diverged(run: _Run, what: str, losses: list[float]) -> Diverged:
     )
 
 
-def _step(run: _Run, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]:
+def _step(run: State, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]:
     """One step of the optimiser: the mean loss over the step's clips, and the share of frames kept, of all processes.
 
     A step's parts see the same running statistics, and leave the mean of theirs: so it does not matter which process
@@ -359,8 +191,34 @@ def _step(run: _Run, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]
     model.prepare(progress)
     run.optimiser.zero_grad(set_to_none=True)
     statistics = Statistics(model, training.parts)
-    totals = torch.zeros(4, dtype=torch.float64)
+    with run.team.together():
+        totals = _parts(run, batches, progress, statistics)
+    used, total, kept, counted = run.team.sum(totals.to(run.device) if run.team.size > 1 else totals).tolist()
+    if not used:
+        raise _none_left(run)
+    statistics.settle(run.team)
+    run.team.sum_gradients(model)
+    if used < training.parts:
+        _multiply_gradients(model, training.parts / used)
+    run.scaler.unscale_(run.optimiser)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
+    # In float16 the scaler leaves such a step out, and scales less.
+    if not run.scaler.is_enabled() and not norm.isfinite():
+        raise _diverged(run, f"is {total / used:.3g}, but its gradient is not finite,", [total / used])
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    return total / used, {"kept": kept / counted} if counted else {}
+
+
+def _parts(run: State, batches: Iterator[Batch], progress: Progress, statistics: Statistics) -> Tensor:
+    """Forward and backward of this process's parts of a step.
+
+    Returns:
+        How many counted, the sums of their losses and of their shares of frames kept, and how many have such a share.
+    """
+    training = run.experiment.training
     fewest = max(run.experiment.model.settings.smallest_batch, 1)
+    totals = torch.zeros(4, dtype=torch.float64)
     for part in run.parts:
         batch = run.taken(batches)
         statistics.before_part()
@@ -370,18 +228,7 @@ def _step(run: _Run, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]
             run.scaler.scale(loss / training.parts).backward()
             totals += torch.tensor([1.0, loss.item(), *_kept(output)], dtype=torch.float64)
         statistics.after_part()
-    used, total, kept, counted = run.team.sum(totals.to(run.device) if run.team.size > 1 else totals).tolist()
-    if not used:
-        raise _none_left(run, batch)
-    statistics.settle(run.team)
-    run.team.sum_gradients(model)
-    if used < training.parts:
-        _multiply_gradients(model, training.parts / used)
-    run.scaler.unscale_(run.optimiser)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
-    run.scaler.step(run.optimiser)
-    run.scaler.update()
-    return total / used, {"kept": kept / counted} if counted else {}
+    return totals
 
 
 def _multiply_gradients(model: VideoModel, factor: float) -> None:
@@ -390,8 +237,8 @@ def _multiply_gradients(model: VideoModel, factor: float) -> None:
             parameter.grad *= factor
 
 
-def _none_left(run: _Run, batch: Batch) -> UserError:
-    training, (name, reason) = run.experiment.training, batch.bad[0]
+def _none_left(run: State) -> UserError:
+    training, (name, reason) = run.experiment.training, list(run.bad.items())[-1]
     return UserError(
         f"None of the {training.batch} training videos of step {run.step + 1} can be used; one of them is {name!r}: "
         f"{reason}. Expected one at least in every step, with a larger training.batch where there are few; `afbench "
@@ -399,7 +246,7 @@ def _none_left(run: _Run, batch: Batch) -> UserError:
     )
 
 
-def _loss(run: _Run, batch: Batch, progress: Progress) -> tuple[Tensor, Output]:
+def _loss(run: State, batch: Batch, progress: Progress) -> tuple[Tensor, Output]:
     precision = run.experiment.training.precision
     clips = present(run.model, batch, run.device)
     labels = torch.from_numpy(batch.labels).to(run.device)

@@ -20,6 +20,10 @@ Least = Callable[[int, int], tuple[int, int]]
 SHRINKS = (8, 4, 2)
 
 
+# Pixels of a picture: a damaged header may say anything.
+LARGEST = 2**28
+
+
 def full_size(height: int, width: int) -> tuple[int, int]:
     """Frames as they are."""
     return height, width
@@ -106,6 +110,8 @@ def _open(path: Path) -> _Jpeg:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise _damaged(path, error) from error
+    if height * width > LARGEST:
+        raise BadClip(str(path), f"says it has {width}x{height} pixels; expected {LARGEST} at most")
     return _Jpeg(path, data, height, width)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +66,29 @@ class TrainingClips:
 
     def stream(self, first_step: int, steps: int, parts: Sequence[int] = (0,), workers: int = 0) -> Iterator[Batch]:
         """These parts of steps first_step .. steps - 1, one after the other."""
-        keys = [(step, part) for step in range(first_step, steps) for part in parts]
+        keys = _Parts(range(first_step, steps), parts)
         return stream(self.make, keys, workers, _bytes(self.part, self.frames, self.source.size, self.on_device))
+
+
+@dataclass(frozen=True)
+class _Parts(Sequence[tuple[int, int]]):
+    """Every step with each of these parts; not a list of them, which every worker would have a copy of."""
+
+    steps: range
+    parts: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.steps) * len(self.parts)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, int]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, int]]: ...
+    def __getitem__(self, place: int | slice) -> tuple[int, int] | list[tuple[int, int]]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        step, part = divmod(range(len(self))[place], len(self.parts))
+        return self.steps[step], self.parts[part]
 
 
 @lru_cache(maxsize=2)

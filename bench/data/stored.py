@@ -19,6 +19,7 @@ from bench.data.listing import SPLITS, Item, Prepared
 from bench.data.sampling import Times, training_times, validation_times
 from bench.data.source import Sampling, Taken
 from bench.data.views import Part, Resizing, Size
+from bench.errors import BadClip, UserError
 
 MIRRORED = 0.5  # of the training clips, where the labels allow it
 
@@ -105,11 +106,19 @@ class Stored:
 
     def _read(self, item: Item, times: Times, least: Least) -> NDArray[np.uint8]:
         path = self.prepared.media / item.path
-        if self.prepared.layout.kind == "frames":
-            return read_frames(path, self.prepared.layout, times, least)
-        from bench.data.video import read_video
+        try:
+            if self.prepared.layout.kind == "frames":
+                return read_frames(path, self.prepared.layout, times, least)
+            from bench.data.video import read_video
 
-        return read_video(path, times, least, self.decoder)
+            return read_video(path, times, least, self.decoder)
+        except BadClip as error:
+            if self.prepared.media.is_dir():
+                raise
+            raise UserError(
+                f"The folder {self.prepared.media}, where all of {self.prepared.title} is, is gone. Expected it where "
+                "`afbench data prepare` found it; where it was moved, the same command with its new place says so."
+            ) from error
 
     def _items(self, split: str) -> list[Item]:
         return self._training if split == "train" else self._validation

@@ -6,9 +6,11 @@ A batch is made whole by one process, so the order in which workers finish and h
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import weakref
@@ -24,11 +26,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.data.batches import Batch
+from bench.environment import own_share
 from bench.errors import UserError
 
 Key = TypeVar("Key")
 
+log = logging.getLogger(__name__)
+
 AHEAD = 2  # batches that each worker makes before they are asked for
+SPARE = 3  # batches beside those
+SHARED = "/dev/shm"  # where Linux keeps memory that processes share
 
 
 class _Memory(Sampler[tuple[int, int]]):
@@ -40,7 +47,7 @@ class _Memory(Sampler[tuple[int, int]]):
 
     def __init__(self, batches: int, workers: int, size: int) -> None:
         # Those being made, the one that is handed out, the one before it, and one to order the next batch for.
-        count = min(batches, AHEAD * workers + 3)
+        count = min(batches, AHEAD * workers + SPARE)
         self._batches, self._free = batches, list(range(count))
         try:
             self.pieces = torch.empty((count, size), dtype=torch.uint8).share_memory_()
@@ -130,7 +137,9 @@ def stream(
         for key in keys:
             yield make(key)
         return
-    memory = _Memory(len(keys), workers, make(keys[0]).clips.nbytes if largest is None else largest)
+    size = make(keys[0]).clips.nbytes if largest is None else largest
+    workers = _fitting(workers, size)
+    memory = _Memory(len(keys), workers, size)
     before = multiprocessing.active_children()
     ordered = iter(_loader(_Made(make, keys, memory.pieces), memory, workers))
     processes = [process for process in multiprocessing.active_children() if process not in before]
@@ -152,6 +161,25 @@ def stream(
             f"A worker that makes clips died ({death}). Most often memory or a scheduler's limit ran out; expected "
             "room for them, or fewer: runtime.workers."
         )
+
+
+def _fitting(workers: int, size: int) -> int:
+    """As many workers as there is shared memory for their batches, one at least; half of what is free is others'."""
+    try:
+        free = shutil.disk_usage(SHARED).free / own_share()
+    except OSError:
+        return workers
+    fitting = max(int(free / 2 / max(size, 1) - SPARE) // AHEAD, 1)
+    if fitting < workers:
+        log.warning(
+            "%d of %d workers make clips: their batches of %.0f MB would not fit into half of the %.1f GB free in %s.",
+            fitting,
+            workers,
+            size / 1e6,
+            free / 1e9,
+            SHARED,
+        )
+    return min(workers, fitting)
 
 
 def _loader(made: _Made[Any], memory: _Memory, workers: int) -> DataLoader[Any]:

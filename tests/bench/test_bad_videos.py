@@ -20,10 +20,12 @@ from bench.errors import UserError
 from bench.evaluation import first_clips, score, validation
 from bench.experiment import Data, Experiment
 from bench.metrics import mean_average_precision
+from bench.optimiser import make_optimiser
 from bench.record import point_folder, read_result
 from bench.run import quiet, run_experiment
 from bench.samples import read_samples
-from bench.training import _Run, _step, make_model, make_optimiser, train
+from bench.training import _step, make_model, train
+from bench.training_state import State
 from tests.bench.data.test_stored import prepared_frames
 from tests.conftest import small
 
@@ -64,7 +66,7 @@ def point(batch: int = 4, micro_batch: int = 0, method: str = "tsn", on_bad: str
 def a_step(experiment: Experiment, batches: list[Batch], folder: Path) -> tuple[float, dict[str, Tensor]]:
     """The loss of the first step with these batches as its parts, and the weights after it."""
     model = make_model(experiment)
-    run = _Run(experiment, folder, CPU, ALONE, model, make_optimiser(model, experiment.training))
+    run = State(experiment, folder, CPU, ALONE, model, make_optimiser(model, experiment.training))
     loss, _ = _step(run, iter(batches))
     return loss, dict(model.named_parameters())
 
@@ -154,10 +156,22 @@ def test_the_score_is_that_of_the_evaluation(prepared: Prepared, tmp_path: Path)
     labels = np.concatenate([batch.labels for batch in batches])
     assert len(labels) == 7
     clips = validation(experiment, batch=3)
-    metric, found = score(model, clips, CPU, quiet)
-    assert metric == "top1" and found == pytest.approx(100 * (logits.argmax(1) == labels).mean())
+    found = score(model, clips, CPU, quiet)
+    assert (
+        found.metric == "top1"
+        and found.left_out == 1
+        and found.value == pytest.approx(100 * (logits.argmax(1) == labels).mean())
+    )
     assert isinstance(clips.source, Stored)
     several = replace(clips.source, prepared=replace(prepared, metric="map"))
-    metric, found = score(model, replace(clips, source=several), CPU, quiet)
+    found = score(model, replace(clips, source=several), CPU, quiet)
     targets = np.eye(3, dtype=bool)[labels]
-    assert metric == "map" and found == pytest.approx(mean_average_precision(targets, logits))
+    assert found.metric == "map" and found.value == pytest.approx(mean_average_precision(targets, logits))
+
+
+@pytest.mark.parametrize("on_bad", ["stop", "skip"])
+def test_a_data_set_that_is_gone_is_no_bad_video(prepared: Prepared, tmp_path: Path, on_bad: str) -> None:
+    """Leaving out what cannot be used would leave out all of it."""
+    prepared.media.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"where all of .* is, is gone. Expected it where `afbench data prepare` found"):
+        run_experiment(point(on_bad=on_bad), tmp_path / "runs")

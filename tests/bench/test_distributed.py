@@ -14,13 +14,19 @@ import numpy as np
 import pytest
 import torch
 
+from bench.attempts import read_attempts
 from bench.checkpoint import load_checkpoint
-from bench.distributed import ALONE, Team
+from bench.data.listing import Prepared
+from bench.distributed import ALONE, Team, _port
+from bench.environment import available_cores
 from bench.errors import UserError
-from bench.experiment import Experiment
+from bench.experiment import Evaluation, Experiment
 from bench.record import point_folder, read_result, training_folder
 from bench.run import run_experiment
 from bench.samples import read_samples
+from tests.bench.test_bad_videos import point as bad_point
+from tests.bench.test_bad_videos import prepared as prepared
+from tests.bench.test_bad_videos import spoil
 from tests.conftest import small
 
 # What each process runs: the experiment in a file, into a folder.
@@ -47,18 +53,23 @@ def experiment(method: str = "afnet", **training: object) -> Experiment:
     )
 
 
-def run_together(point: Experiment, runs: Path, processes: int) -> list[subprocess.CompletedProcess[str]]:
-    """As torchrun would start it."""
+def run_together(
+    point: Experiment, runs: Path, processes: int, jobs: tuple[str, ...] = ()
+) -> list[subprocess.CompletedProcess[str]]:
+    """As torchrun would start it; a {rank} in the folder's name gives each process its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    runs.mkdir(parents=True, exist_ok=True)
-    (runs / "point.json").write_text(json.dumps(point.to_dict()))
+    folders = [Path(str(runs).format(rank=rank)) for rank in range(processes)]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    (folders[0] / "point.json").write_text(json.dumps(point.to_dict()))
+    names = [{"TORCHELASTIC_RUN_ID": job} for job in jobs] or [{}] * processes
     place = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", RUN, str(runs / "point.json"), str(runs)],
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            [sys.executable, "-c", RUN, str(folders[0] / "point.json"), str(folders[rank])],
+            env={**os.environ, **place, **names[rank], "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -121,6 +132,72 @@ def test_a_training_goes_on_with_another_number_of_processes(tmp_path: Path) -> 
 def test_processes_that_cannot_share_a_step_say_so(tmp_path: Path) -> None:
     for done in run_together(experiment(micro_batch=0), tmp_path, 2):
         assert done.returncode and "2 processes cannot share a step of 1 parts" in done.stderr
+
+
+@pytest.mark.slow
+def test_what_ends_one_process_ends_all_of_them_with_its_words(tmp_path: Path, prepared: Prepared) -> None:
+    """Not with those of the others, who lose it."""
+    spoil(prepared, [5])
+    point = replace(bad_point(batch=4, micro_batch=2, on_bad="stop"), evaluation=Evaluation(batch=2))
+    done = run_together(point, tmp_path / "runs", 2)
+    for each in done:
+        assert each.returncode and "clip 5" in each.stderr.splitlines()[-1], each.stderr
+    assert any("Process 1 of 2: The train video 'clip 5'" in each.stderr.splitlines()[-1] for each in done) or any(
+        "Process 0 of 2: The train video 'clip 5'" in each.stderr.splitlines()[-1] for each in done
+    )
+    (attempt,) = read_attempts(training_folder(tmp_path / "runs", point))
+    assert attempt.error is not None and "clip 5" in attempt.error["text"]
+
+
+@pytest.mark.slow
+def test_the_first_process_hands_its_checkpoint_to_the_others(tmp_path: Path) -> None:
+    """Whose own folder may be another machine's, with an older one or none."""
+    point = experiment("afnet")
+    run_experiment(point, tmp_path / "whole")
+
+    def cut(stage: str, done: int, of: int) -> None:
+        if (stage, done) == ("train", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(point, tmp_path / "rank0", cut)
+    for done in run_together(point, tmp_path / "rank{rank}", 2):
+        assert done.returncode == 0, done.stderr
+    for one, other in zip(lines(tmp_path / "whole", point), lines(tmp_path / "rank0", point), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_processes_of_two_jobs_do_not_train_together(tmp_path: Path) -> None:
+    for done in run_together(experiment("tsn"), tmp_path, 2, jobs=("7", "8")):
+        assert done.returncode and "do not belong together" in done.stderr
+        assert "7'" in done.stderr and "8'" in done.stderr
+
+
+def test_jobs_of_a_scheduler_have_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = {_port({"SLURM_JOB_ID": str(job), "SLURM_STEP_ID": "0"}) for job in range(1000, 1900)}
+    assert len(ports) == 900 and all(20_000 <= int(port) < 50_000 for port in ports)
+    assert _port({}) == "29501"
+
+
+@pytest.mark.parametrize(
+    ("environment", "share"),
+    [
+        ({}, 1.0),
+        ({"LOCAL_WORLD_SIZE": "2"}, 0.5),
+        ({"SLURM_STEP_ID": "0", "SLURM_CPUS_PER_TASK": "1"}, 0.0),
+        ({"SLURM_CPUS_PER_TASK": "1"}, 1.0),
+    ],
+)
+def test_processes_of_one_machine_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], share: float
+) -> None:
+    for name in ("LOCAL_WORLD_SIZE", "SLURM_STEP_ID", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    whole = available_cores()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert available_cores() == max(int(whole * share), 1)
 
 
 def test_parts_are_shared_evenly() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from bench.data.catalogue import find_dataset
 from bench.data.loader import TrainingClips, ValidationClips
 from bench.data.source import Sampling
 from bench.errors import UserError
+from bench.evaluation import validation
 from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
 from bench.metrics import compute_metrics
 from bench.record import point_folder, read_result, result_files, training_folder
@@ -34,12 +36,12 @@ from tests.conftest import small
 
 KILLER = """
 import json, os, signal, sys
-import bench.training, bench.record, bench.run
+import bench.training, bench.training_state, bench.record, bench.run
 from bench.experiment import from_dict
 from pathlib import Path
 where, at, values, runs = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), Path(sys.argv[4])
 calls = 0
-module, name = {"step": (bench.training, "_step"), "checkpoint": (bench.training, "save_checkpoint"),
+module, name = {"step": (bench.training, "_step"), "checkpoint": (bench.training_state, "save_checkpoint"),
                 "result": (bench.run, "write_json"), "samples": (bench.run, "write_samples")}[where]
 original = getattr(module, name)
 def wrapped(*args, **kwargs):
@@ -172,7 +174,14 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(
     with pytest.raises(UserError, match=r"not a readable checkpoint"):
         run_experiment(experiment, tmp_path)
     assert (folder / "checkpoint.pt").read_bytes() == damaged
-    assert {path.name for path in folder.iterdir()} <= {"checkpoint.pt", ".lock", "points", "attempts.jsonl", "source"}
+    assert {path.name for path in folder.iterdir()} <= {
+        "checkpoint.pt",
+        ".lock",
+        "points",
+        "attempts.jsonl",
+        "source",
+        "heartbeat.json",
+    }
 
 
 def test_any_flipped_bit_of_a_checkpoint_is_refused_or_changes_nothing(undisturbed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -212,7 +221,7 @@ def test_a_checkpoint_of_other_shapes_is_named(undisturbed, tmp_path: Path) -> N
     folder = training_folder(tmp_path, experiment)
     folder.mkdir(parents=True)
     state = {"training_id": experiment.training_id, "step": 1, "seconds": 0.0, "loading": 0.0, "optimiser": None}
-    state |= {"best": -1.0, "bad": {}, "scaler": {}}
+    state |= {"best": -1.0, "best_step": 0, "bad": {}, "scaler": {}}
     save_checkpoint(folder / "checkpoint.pt", {**state, "model": {"stem.conv1.weight": torch.zeros(1)}})
     with pytest.raises(UserError, match="does not fit the network of this experiment"):
         run_experiment(experiment, tmp_path)
@@ -386,14 +395,49 @@ def test_heartbeat_tells_the_stage(runs: Path) -> None:
     assert abs(time.time() - heartbeat["time"]) < 3600
 
 
+def test_a_checkpoint_that_finds_no_room_is_named(tmp_path: Path) -> None:
+    """torch hides the system's words behind an error of its own."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limit[1]))
+    try:
+        with pytest.raises(UserError, match=r"checkpoint.pt cannot be written \(File too large\)"):
+            save_checkpoint(tmp_path / "checkpoint.pt", {"weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_validations_see_clips_as_in_training_whatever_is_measured(tmp_path: Path) -> None:
+    """So the best weights do not depend on which point of the training came first."""
+    start = replace(small("tsn"), training=replace(small("tsn").training, validate=1))
+    found = []
+    for name, frames in (("first", 2), ("second", 4)):
+        point = replace(start, evaluation=Evaluation(frames=frames, weights="best"))
+        run_experiment(point, tmp_path / name)
+        text = (training_folder(tmp_path / name, point) / "progress.jsonl").read_text()
+        found.append([line for line in text.splitlines() if "top1" in line])
+    assert found[0] == found[1] and len(found[0]) == 1
+
+
+def test_a_forward_has_as_many_clips_however_many_views_a_video_has() -> None:
+    several = {(1, 1): 32, (10, 1): 3, (10, 3): 1, (20, 3): 1}
+    for (clips, crops), videos in several.items():
+        point = small("tsn")
+        object.__setattr__(point, "evaluation", replace(Evaluation(frames=4), clips=clips, crops=crops))
+        assert validation(point).batch == videos
+
+
 def test_every_stage_leaves_heartbeats_and_a_finished_training_none_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beats: list[tuple[str, int, int]] = []
-    monkeypatch.setattr("bench.run.write_heartbeat", lambda folder, *facts: beats.append(facts))
+    monkeypatch.setattr("bench.run.write_heartbeat", lambda folder, *facts: beats.append(facts[:3]))
     experiment = replace(small("tsn", frames=2), evaluation=Evaluation(batch=4))
     run_experiment(experiment, tmp_path)
     assert [stage for stage, *_ in dict.fromkeys((stage,) for stage, *_ in beats)] == [
+        "start",
         "train",
         "evaluate",
         "time",
@@ -402,13 +446,21 @@ def test_every_stage_leaves_heartbeats_and_a_finished_training_none_of_its_own(
     assert ("train", 3, 3) in beats and ("evaluate", 2, 2) in beats and ("time", 0, 1) in beats
     beats.clear()
     run_experiment(replace(experiment, evaluation=Evaluation(frames=4)), tmp_path)
-    assert beats[0][0] == "evaluate" and beats[-1][0] == "done"
+    assert [beats[0][0], beats[1][0], beats[-1][0]] == ["start", "evaluate", "done"]
 
 
 def test_heartbeats_are_throttled_within_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beats: list[int] = []
-    monkeypatch.setattr("bench.run.write_heartbeat", lambda folder, stage, done, of: beats.append(done))
+    """Each with the seconds that a step took so far, in this stage of this process."""
+    beats: list[tuple[str, int, float]] = []
+    monkeypatch.setattr(
+        "bench.run.write_heartbeat", lambda folder, stage, done, of, pace: beats.append((stage, done, pace))
+    )
+    clock = iter(range(10_000))
+    monkeypatch.setattr("bench.run.time.monotonic", lambda: next(clock) / 100)
     report = beating(tmp_path, quiet)
-    for done in range(1, 1001):
+    for done in range(301, 1001):
         report("train", done, 1000)
-    assert beats[0] == 1 and beats[-1] == 1000 and len(beats) < 10
+    assert beats[0] == ("train", 301, 0.0) and beats[-1][:2] == ("train", 1000) and 10 < len(beats) < 20
+    assert all(pace == pytest.approx(0.01) for _, _, pace in beats[1:])
+    report("evaluate", 1, 3)
+    assert beats[-1] == ("evaluate", 1, 0.0)

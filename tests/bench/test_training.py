@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from afnet.contract import Output, Progress, VideoModel
+from bench.distributed import ALONE
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
 from bench.methods import build_model
+from bench.optimiser import learning_rate, make_optimiser
 from bench.settings import AFNet, FrameAverage, MethodSettings
 from bench.training import (
     Diverged,
-    learning_rate,
-    load_best,
+    Score,
     make_model,
-    make_optimiser,
     set_up_torch,
     step_seed,
     train,
 )
+from bench.training_state import State
 from tests.conftest import small
 
 CPU = torch.device("cpu")
@@ -385,25 +387,85 @@ def test_a_loss_that_runs_away_stops_the_training(tmp_path: Path, monkeypatch: p
         trained(Fleeing(), experiment, tmp_path, monkeypatch)
 
 
+def validating(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, values: list[float], cut_at: int = 0, **runtime: float
+) -> tuple[Slope, State]:
+    """Three epochs of a step, with these validations after each; cut off when one is asked for."""
+    model, found = Slope(), iter(values)
+    monkeypatch.setattr("bench.training.make_model", lambda experiment: model)
+    experiment = replace(
+        plain(1, epochs=3, validate=1),
+        runtime=Runtime(threads=1, log_every=1, checkpoint_seconds=runtime.get("checkpoint_seconds", 0.0)),
+    )
+
+    def cut(stage: str, done: int, of: int) -> None:
+        if done == cut_at:
+            raise KeyboardInterrupt
+
+    return model, train(experiment, folder, CPU, cut, validate=lambda model: Score("top1", next(found)))[1]
+
+
 def test_the_best_validation_leaves_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Validations of 10, 30 and 20 per cent after one, two and three steps: the second one's weights are kept."""
-    found = iter([10.0, 30.0, 20.0])
-    model = Slope()
-    monkeypatch.setattr("bench.training.make_model", lambda experiment: model)
-    experiment = replace(plain(1, epochs=3, validate=1), runtime=Runtime(threads=1, log_every=1))
-    train(experiment, tmp_path, CPU, lambda *_: None, validate=lambda model: ("top1", next(found)))
+    model, run = validating(tmp_path, monkeypatch, [10.0, 30.0, 20.0])
     last, best = model.weight[0].item(), Slope()
-    load_best(best, experiment, tmp_path)
+    run.load_best(best)
     assert best.weight[0].item() == pytest.approx(model.path[2]) != last
+    assert [path.name for path in tmp_path.glob("best-*.pt")] == ["best-2.pt"]
     lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["top1"]) for line in lines if "top1" in line] == [(1, 10.0), (2, 30.0), (3, 20.0)]
 
 
-def test_without_a_validation_there_is_no_best(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"best.pt is missing"):
-        load_best(Slope(), plain(1), tmp_path)
+def test_weights_of_a_life_that_was_lost_are_not_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training killed between its best weights and the checkpoint after them comes to others the next time."""
+    with pytest.raises(KeyboardInterrupt):
+        validating(tmp_path, monkeypatch, [10.0], cut_at=1)
+    with pytest.raises(KeyboardInterrupt):  # no checkpoint of the second step
+        validating(tmp_path, monkeypatch, [90.0], cut_at=2, checkpoint_seconds=1e9)
+    assert sorted(path.name for path in tmp_path.glob("best-*.pt")) == ["best-1.pt", "best-2.pt"]
+    _, run = validating(tmp_path, monkeypatch, [5.0, 4.0])
+    assert (run.best, run.best_step) == (10.0, 1)
+    best = Slope()
+    run.load_best(best)
+    assert best.weight[0].item() < 1 and [path.name for path in tmp_path.glob("best-*.pt")] == ["best-1.pt"]
+
+
+def test_without_a_validation_there_is_no_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, run = validating(tmp_path, monkeypatch, [10.0, 30.0, 20.0])
+    (tmp_path / "best-2.pt").unlink()
+    with pytest.raises(UserError, match=r"best-2.pt is missing"):
+        run.load_best(Slope())
     with pytest.raises(UserError, match=r"evaluation.weights is 'best', but training.validate is 0 of 1 epochs"):
         replace(plain(1), evaluation=Evaluation(weights="best"))
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the loss is finite: a step with it would spoil the checkpoint that a resumed training begins with."""
+
+    class Steep(Slope):
+        def loss(self, output: Output, labels: Tensor, progress: Progress) -> Tensor:
+            root = (self.weight - 1).abs().sum().sqrt() if progress.step == 2 else 0.0
+            return super().loss(output, labels, progress) * 0 + root
+
+    model = Steep()
+    with pytest.raises(Diverged, match=r"The loss is 0, but its gradient is not finite, at step 2 of 5"):
+        trained(model, replace(plain(5), runtime=Runtime(log_every=1)), tmp_path, monkeypatch)
+    assert model.weight.isfinite().all()
+
+
+def test_checkpoints_cost_a_fiftieth_of_the_time_at_most(tmp_path: Path) -> None:
+    model, experiment = Slope(), replace(plain(9), runtime=Runtime(checkpoint_seconds=5.0))
+    run = State(experiment, tmp_path, CPU, ALONE, model, make_optimiser(model, experiment.training))
+    run.step, run.saved_at = 1, time.monotonic() - 30
+    assert run.is_due()
+    run.saving = 1.0
+    assert not run.is_due()
+    run.saved_at -= 21
+    assert run.is_due()
+    run.step, run.saved_at = run.experiment.steps, time.monotonic()
+    assert run.is_due(), "the end is always kept"
 
 
 def test_a_compiled_training_is_told_apart() -> None:

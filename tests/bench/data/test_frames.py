@@ -183,3 +183,13 @@ def test_frames_of_two_sizes_are_told_even_where_they_are_decoded_alike(tmp_path
     (tmp_path / "00002.jpg").write_bytes(simplejpeg.encode_jpeg(pictures(47, 63, 1)[0], 95, "RGB", "420"))
     with pytest.raises(BadClip, match=r"00002.jpg is 63x47 pixels"):
         read_frames(tmp_path, LAYOUT, at(0, 1), lambda *_: (24, 32))
+
+
+def test_a_header_that_promises_a_picture_of_gigabytes_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "00001.jpg"
+    Image.new("RGB", (64, 48)).save(path)
+    data = path.read_bytes()
+    place = data.index(b"\xff\xc0") + 5  # height and width of the frame header
+    path.write_bytes(data[:place] + (40_000).to_bytes(2, "big") + (60_000).to_bytes(2, "big") + data[place + 4 :])
+    with pytest.raises(BadClip, match=r"says it has 60000x40000 pixels; expected 268435456 at most"):
+        read_picture(path)

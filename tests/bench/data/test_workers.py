@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -19,9 +21,9 @@ import torch
 
 from bench.data.batches import Batch, finished
 from bench.data.digits import Digits
-from bench.data.loader import TrainingClips, ValidationClips
+from bench.data.loader import TrainingClips, ValidationClips, _Parts
 from bench.data.source import Sampling, Taken
-from bench.data.workers import stream
+from bench.data.workers import _fitting, stream
 from bench.errors import BadClip, UserError
 from tests.bench.data.test_stored import opened, prepared_frames
 
@@ -258,3 +260,26 @@ def test_batches_that_shared_memory_has_no_room_for_are_told() -> None:
     clips = training(SMALL)
     with pytest.raises(UserError, match=r"no room for 5 batches of 1,125,899,907 MB in shared memory.*runtime.workers"):
         next(stream(clips.make, [(step, 0) for step in range(6)], workers=1, largest=2**50))
+
+
+def test_no_more_workers_than_shared_memory_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their batches stay within half of what is free, and within this process's share of it."""
+    usage = shutil.disk_usage("/")._replace(free=4_000)
+    monkeypatch.setattr("bench.data.workers.shutil.disk_usage", lambda path: usage)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert _fitting(8, 100) == 8 and not caplog.text  # 8 * 2 + 3 batches
+    assert _fitting(9, 100) == 8 and "8 of 9 workers make clips" in caplog.text
+    assert _fitting(9, 10_000) == 1, "one there is always"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert _fitting(9, 100) == 3
+
+
+def test_the_keys_of_a_long_training_are_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = _Parts(range(3, 7), (1, 3))
+    assert list(parts) == [(step, part) for step in range(3, 7) for part in (1, 3)]
+    assert parts[-1] == (6, 3) and parts[1:3] == [(3, 3), (4, 1)] and len(parts) == 8
+    with pytest.raises(IndexError):
+        parts[8]
+    assert len(pickle.dumps(_Parts(range(10**6), (0,)))) < 1000
