@@ -305,9 +305,9 @@ def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) ->
     Raises:
         UserError: when something cannot be written.
     """
-    if not entry.source.exists():
-        return f"{entry.source} was not found"
     try:
+        if not entry.source.exists():
+            return f"{entry.source} was not found"
         if pictures is None and layout.kind == "frames":
             return counted(entry.source, layout, entry.frames)
         from bench.data.video import check_whole, count_frames
@@ -318,6 +318,15 @@ def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) ->
         return count_frames(entry.source)
     except BadClip as error:
         return f"{error.file} {error.reason}"
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder makes of a foreign file
+        return damaged(entry.source, error)
+
+
+def damaged(path: Path, error: Exception) -> str:
+    """What is said of a file whose reading failed as nobody foresaw."""
+    return f"{path} is damaged: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def extract(video: Path, root: Path, name: str, pictures: Pictures) -> int:

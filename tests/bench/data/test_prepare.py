@@ -483,6 +483,20 @@ def test_a_video_that_kills_its_process_is_left_out_or_stops(
     assert outcome.prepared.counts == {"train": 2, "val": 1}
 
 
+def test_a_video_on_which_a_decoder_stumbles_is_left_out_or_stops(
+    videos: Path, tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(path: Path) -> None:
+        if path.stem == "b":
+            raise AttributeError("'NoneType' object has no attribute 'x'")
+
+    monkeypatch.setattr("bench.data.video.check_whole", stumble)
+    plan = plan_of(videos, "a", "b", "c")
+    problem = f"{videos}/run/b.mp4 is damaged: AttributeError: 'NoneType' object has no attribute 'x'"
+    assert f"'run/b.mp4' cannot be used: {problem}. Mend or remove it" in refused(plan, tmp_path)
+    assert run(plan, tmp_path, "skip").bad == {"run/b.mp4": problem}
+
+
 def make_or_die(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) -> int | str:
     """Of a module, so that processes find it."""
     if entry.source.stem == "b":
