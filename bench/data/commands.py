@@ -206,12 +206,12 @@ class DataPrepare:
 
     def _beware_share(self, prepared: Prepared) -> Iterator[str]:
         """Where whole groups cannot give the share that was asked for."""
-        counts = prepared.counts
-        reached = counts["val"] / sum(counts.values())
+        validating, total = prepared.counts["val"], sum(prepared.counts.values())
+        reached = validating / total
         if self.split_by == "group" and not self.leave_out and abs(reached - self.val_share) > self.val_share / 2:
             yield (
-                f"{counts['val']:,} of {sum(counts.values()):,} videos validate, {reached:.0%} where --val-share "
-                f"is {self.val_share}, since groups stay whole; another --seed may be nearer, and --leave-out names them"
+                f"{validating:,} of {total:,} videos validate, {reached:.0%} where --val-share is {self.val_share}, "
+                "since groups stay whole; --leave-out says which of them validate"
             )
 
 
