@@ -21,6 +21,7 @@ from bench.statistics import AGREEMENT, ratios, spread, summarise
 
 # Beyond which two runs of the same forward in the same rounds are too far apart for a comparison.
 AGAIN = 0.03
+SHOWN = 3  # names of videos in a line
 FACTS = ("python", "platform", "host", "processor", "cores", "packages", "source", "device")
 
 
@@ -223,13 +224,47 @@ def _environment(result: Result, samples: Samples) -> Iterator[str]:
             yield f"does not say the version of {package}"
 
 
+def _left_out(result: Result, samples: Samples) -> Iterator[str]:
+    """Every video was used."""
+    for split, bad in result.values["left_out"].items():
+        if bad:
+            shown = ", ".join(list(bad)[:SHOWN]) + (", ..." if len(bad) > SHOWN else "")
+            yield f"{split} videos that could not be used: {len(bad)}, {shown}"
+
+
 def _source(result: Result, samples: Samples) -> Iterator[str]:
-    """The code that made it can be had again."""
+    """The code that made it can be had again, and was one."""
     source = result.values["environment"]["source"]
     if source["commit"] is None:
         yield "was made outside a checkout: no commit"
     elif source["dirty"]:
         yield f"was made from changed files on top of commit {source['commit'][:12]}"
+    yield from _versions(result.values.get("attempts", []))
+
+
+def _versions(attempts: list[Any]) -> Iterator[str]:
+    """Attempts at its training that ran other code than one another, or than was submitted."""
+    ran = [_version(_inside(each, "source")) for each in attempts]
+    different = list(dict.fromkeys(filter(None, ran)))
+    if len(different) > 1:
+        yield f"its training was worked on by several versions of the code: {', '.join(different)}"
+    submitted = [_version(_inside(each, "job", "submission", "source")) for each in attempts]
+    for wanted, found in dict.fromkeys(zip(submitted, ran, strict=True)):
+        if wanted and found and wanted != found:
+            yield f"was submitted from {wanted}, but a job ran {found}"
+
+
+def _inside(value: Any, *names: str) -> Any:
+    """What lies so deep in an attempt, which is none of the record's checked parts; None where nothing does."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _version(source: Any) -> str:
+    """In words; "" where it is not known."""
+    commit, patch = _inside(source, "commit"), _inside(source, "patch")
+    return f"commit {str(commit)[:12]}{f' with changes {patch}' if patch else ''}" if commit else ""
 
 
 RULES: dict[str, Callable[[Result, Samples], Iterator[str]]] = {
@@ -239,7 +274,8 @@ RULES: dict[str, Callable[[Result, Samples], Iterator[str]]] = {
     "timing": _timing,
     "noise": _noise,
     "environment": _environment,
+    "left out": _left_out,
     "source": _source,
 }
 # Whose findings contradict nothing: the record is right, and says itself what to beware of.
-CAUTIONS = ("noise", "source")
+CAUTIONS = ("noise", "left out", "source")

@@ -91,6 +91,8 @@ def start_from(model: VideoModel, experiment: Experiment) -> None:
             f"The files in {folder} have digest {found}, but the experiment starts from {wanted}; expected the same "
             "files, or no training.weights to make it another experiment."
         )
+    for path in files.values():
+        _check_saved(path)
     from afnet.network import AFNet
     from afnet.released import CheckpointError, load_trunk
     from baselines.contract import Backbone
@@ -108,3 +110,19 @@ def start_from(model: VideoModel, experiment: Experiment) -> None:
             f"The weights in {folder} cannot be used: {error}. Expected ImageNet weights of these networks, as "
             "torchvision publishes them; for AFNet its own, or random weights: no runtime.weights."
         ) from error
+
+
+# What a file that torch saved begins with: a zip archive, or a pickle of the time before.
+SAVED = (b"PK", b"\x80")
+
+
+def _check_saved(path: Path) -> None:
+    """UserError for a file that torch did not save, as a page that says why there is no download."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(40)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); expected a file of weights.") from error
+    if not start.startswith(SAVED):
+        found = f"no file that torch saved: it begins with {start!r}" if start else "empty"
+        raise UserError(f"{path} is {found}; expected weights as torchvision publishes them. Download it again.")

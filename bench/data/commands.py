@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,12 +13,13 @@ import tyro
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from bench.data.listing import Prepared
     from bench.data.prepare import Plan
 
 FOUND = 1  # exit status of a verification that found something
+SHOWN = 10  # videos that were left out, on the terminal
 
 
 # What a data set can be made of, by the option that says so: the others that it needs, and those it may have.
@@ -91,8 +92,8 @@ class DataPrepare:
     """Folder of the official annotation files."""
     media: Path | None = None
     """Folder of the official videos, or of folders of frames."""
-    lists: tuple[Path, Path] | None = None
-    """TSN's list files of training and validation, whose folders of frames lie below --media."""
+    lists: tuple[Path, ...] = ()
+    """TSN's list files of training and of validation, whose folders of frames lie below --media."""
     classes: Path | None = None
     """With --lists: text file with the name of a class in each line."""
     template: str | None = None
@@ -125,6 +126,7 @@ class DataPrepare:
     """A video that cannot be used ends the preparation, or is left out and named."""
 
     def __call__(self) -> None:
+        from bench.data.listing import DESCRIPTION
         from bench.data.prepare import prepare
         from bench.data.roots import check_root, remember_root
 
@@ -133,14 +135,14 @@ class DataPrepare:
         plan = self._plan()
         with _bar(f"preparing {self.name}") as report:
             outcome = prepare(plan, root, workers=workers, on_bad=self.on_bad, report=report)
-        for path, problem in outcome.bad.items():
-            print(f"left out: {path}: {problem}", file=sys.stderr)
+        for line in _left_out(outcome.bad, root / DESCRIPTION):
+            print(f"left out: {line}", file=sys.stderr)
         counts = outcome.prepared.counts
         print(
             f"{self.name}: {len(outcome.prepared.classes)} classes, {counts['train']} training and {counts['val']} "
             f"validation videos in {root}; {len(outcome.bad)} left out"
         )
-        for line in _beware(self.name, outcome.prepared):
+        for line in (*self._beware_share(outcome.prepared), *_beware(self.name, outcome.prepared)):
             print(f"beware: {line}", file=sys.stderr)
         remember_root(self.name, root)
         print(f"Train on it: afbench run tsm --dataset {self.name}, without a GPU with --backbone tiny")
@@ -159,18 +161,21 @@ class DataPrepare:
         pictures = None if self.keep_videos else Pictures(self.short_side, self.quality, self.rate)
         if self.from_folder is not None:
             splitting = Splitting(self.val_share, self.split_by, self.leave_out, self.seed)
-            return plan_of_own(self.name, self.from_folder, self.table, splitting, pictures, self.flip)
+            plan = plan_of_own(self.name, self.from_folder, self.table, splitting, pictures, self.flip)
+            return replace(plan, source=str(self.from_folder.resolve()))
         assert self.media is not None
         if self.annotations is not None:
-            return plan_of_known(
+            plan = plan_of_known(
                 self.name, self.annotations, self.media, pictures, self.template, self.first, self.flip
             )
-        assert self.lists is not None and self.classes is not None
+            return replace(plan, source=str(self.media.resolve()))
+        assert self.classes is not None
         template = self.template or "{:05d}.jpg"
         return plan_of_lists(self.name, self.media, self.lists, template, self.first, self.classes, self.flip)
 
     def _check_options(self) -> None:
         """UserError unless they say what the data set is made of, once, and nothing that has no use then."""
+        from bench.data.listing import SPLITS
         from bench.data.prepare import option
 
         given = {field.name for field in fields(self) if getattr(self, field.name) != field.default} - {"name"}
@@ -188,11 +193,33 @@ class DataPrepare:
             raise UserError(f"{option(source)} needs {' and '.join(map(option, missing))} too.")
         if useless:
             raise UserError(f"{', '.join(map(option, useless))} has no use with {option(source)}; expected none of it.")
+        if self.lists and len(self.lists) != len(SPLITS):
+            raise UserError(
+                f"--lists has {' '.join(map(str, self.lists))}; expected two files, that of training and that of "
+                "validation."
+            )
         if self.keep_videos and (unused := sorted(given & set(PICTURES))):
             raise UserError(
                 f"{', '.join(map(option, unused))} has no use with --keep-videos, which extracts nothing; expected one "
                 "or the other."
             )
+
+    def _beware_share(self, prepared: Prepared) -> Iterator[str]:
+        """Where whole groups cannot give the share that was asked for."""
+        validating, total = prepared.counts["val"], sum(prepared.counts.values())
+        reached = validating / total
+        if self.split_by == "group" and not self.leave_out and abs(reached - self.val_share) > self.val_share / 2:
+            yield (
+                f"{validating:,} of {total:,} videos validate, {reached:.0%} where --val-share is {self.val_share}, "
+                "since groups stay whole; --leave-out says which of them validate"
+            )
+
+
+def _left_out(bad: Mapping[str, str], file: Path) -> Iterator[str]:
+    """The first of these, and which file has all."""
+    yield from (f"{path}: {problem}" for path, problem in list(bad.items())[:SHOWN])
+    if len(bad) > SHOWN:
+        yield f"and {len(bad) - SHOWN:,} more; all are in {file}, under left_out"
 
 
 def _beware(name: str, prepared: Prepared) -> Iterator[str]:
@@ -205,7 +232,8 @@ def _beware(name: str, prepared: Prepared) -> Iterator[str]:
                 yield f"{prepared.counts[split]:,} {split} videos, of {published:,} that are published"
     trained = {label for item in prepared.items("train") for label in item.labels}
     if len(trained) < len(prepared.classes):
-        yield f"{len(prepared.classes) - len(trained)} of {len(prepared.classes)} classes have no training video"
+        without = [name for label, name in enumerate(prepared.classes) if label not in trained]
+        yield f"classes without a training video: {len(without)} of {len(prepared.classes)}, as {without[0]!r}"
     pairs = swaps(tuple(prepared.classes)) if prepared.flip == "free" else ()
     if pairs:
         one, other = (prepared.classes[number] for number in pairs[0])

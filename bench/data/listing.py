@@ -169,7 +169,7 @@ def read_list(path: Path) -> str:
         UserError: where it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows mark the beginning
     except FileNotFoundError:
         raise UserError(f"There is no {path}; expected a text file.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -219,7 +219,7 @@ def parse_line(line: str, where: str) -> Item:
             ) from None
         item = _item(match.groups())
     if item.frames < 1:
-        raise UserError(f"{where} has {item.frames} frames; expected at least 1.")
+        raise UserError(f"{where} has {item.frames} frames; expected at least 1. {_as_read(item)}")
     return item
 
 
@@ -231,7 +231,14 @@ def check_labels(item: Item, where: str, classes: int) -> None:
     """UserError for a label that is no class."""
     for label in item.labels:
         if not 0 <= label < classes:
-            raise UserError(f"{where} has label {label}; expected 0 to {classes - 1}, since there are {classes}.")
+            raise UserError(
+                f"{where} has label {label}; expected 0 to {classes - 1}, since there are {classes}. {_as_read(item)}"
+            )
+
+
+def _as_read(item: Item) -> str:
+    """What a line was taken for, which shows where its columns are others."""
+    return f"The line is read as `path frames label`: {item.path!r}, {item.frames}, {','.join(map(str, item.labels))}."
 
 
 def check_path(path: str) -> None:
@@ -349,4 +356,7 @@ def _fingerprint(values: Mapping[str, Any]) -> str:
     """Of what decides which pixels and labels a network is given, not of where they lie."""
     parts = {name: values[name] for name in ("kind", "classes", "metric", "flip", "swaps", "splits")}
     parts["pictures"] = {name: values["made"].get(name) for name in ("short_side", "quality", "rate")}
+    if values["kind"] == "frames":
+        # Colours and optical flow may lie beside one another, told apart by the names of their files alone.
+        parts["frames"] = {name: values[name] for name in ("template", "first")}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,7 +169,7 @@ def entries_of(rows: Sequence[Row], folder: Path, splitting: Splitting) -> tuple
         seen.add(row.path)
     classes = sorted({label for row in rows for label in row.labels})
     if len(classes) == 1:
-        raise UserError(f"All {len(rows)} videos are of the class {classes[0]!r}; expected at least two classes.")
+        raise UserError(f"All videos ({len(rows)}) are of the class {classes[0]!r}; expected at least two classes.")
     index = {name: label for label, name in enumerate(classes)}
     entries = [
         Entry(folder / row.path, row.path, tuple(index[label] for label in row.labels), split)
@@ -200,7 +200,7 @@ def split_of(rows: Sequence[Row], splitting: Splitting) -> list[str]:
         splits = _stratified(rows, splitting)
     if set(splits) != set(SPLITS):
         raise UserError(
-            f"All {len(rows)} videos fall into {splits[0]}; expected some in train and some in val: at least two "
+            f"All videos ({len(rows)}) fall into {splits[0]}; expected some in train and some in val: at least two "
             "videos of a class, two groups where whole groups are drawn, one that is not left out."
         )
     return splits
@@ -222,7 +222,7 @@ def _stratified(rows: Sequence[Row], splitting: Splitting) -> list[str]:
 
 
 def _groups(rows: Sequence[Row], splitting: Splitting) -> set[str]:
-    """The groups that validate: those said, or drawn until they have the share of the videos."""
+    """The groups that validate: those said, or drawn."""
     sizes: dict[str, int] = defaultdict(int)
     for row in rows:
         sizes[row.group] += 1
@@ -233,9 +233,22 @@ def _groups(rows: Sequence[Row], splitting: Splitting) -> set[str]:
             raise unknown("group", name, sizes, "--leave-out")
     if splitting.leave_out:
         return set(splitting.leave_out)
+    return _drawn(sizes, splitting)
+
+
+def _drawn(sizes: Mapping[str, int], splitting: Splitting) -> set[str]:
+    """Groups by chance as long as the share holds them, and one more where that is nearer to it; never all."""
+    wanted = splitting.val_share * sum(sizes.values())
+    order = np.random.default_rng(splitting.seed).permutation(sorted(sizes)).tolist()
     chosen: set[str] = set()
-    for name in np.random.default_rng(splitting.seed).permutation(sorted(sizes)).tolist():
-        if sum(sizes[one] for one in chosen) >= splitting.val_share * len(rows) or len(chosen) == len(sizes) - 1:
-            break
-        chosen.add(name)
+    total = 0
+    for name in order:
+        if total + sizes[name] <= wanted:
+            chosen.add(name)
+            total += sizes[name]
+    rest = [name for name in order if name not in chosen]
+    over = {name: total + sizes[name] - wanted for name in rest}
+    nearest = min(rest, key=over.__getitem__)
+    if len(rest) > 1 and (not chosen or over[nearest] < wanted - total):
+        chosen.add(nearest)
     return chosen

@@ -78,6 +78,7 @@ class Plan:
     Attributes:
         layout: of the result: FRAMES, or media that stay where they are.
         pictures: how frames are extracted; None where media stay as they are.
+        source: folder that frames are extracted from; "" where nothing is said.
         made: what else the description keeps of where all this comes from.
     """
 
@@ -90,6 +91,7 @@ class Plan:
     metric: str = "top1"
     flip: str = "free"
     swaps: tuple[tuple[int, int], ...] = ()
+    source: str = ""
     made: dict[str, Any] = field(default_factory=dict)
 
 
@@ -98,7 +100,7 @@ class Outcome:
     """What came of a preparation.
 
     Attributes:
-        bad: what is wrong with each entry that was left out, by its path.
+        bad: what is wrong with each entry that was left out, by its path, in the order of the plan.
     """
 
     prepared: Prepared
@@ -128,23 +130,35 @@ def prepare(plan: Plan, root: Path, *, workers: int, on_bad: str, report: Report
                     done[entry.path] = made
                     append_line(root / BEGUN, json.dumps(_line(entry, made)))
                 else:
-                    bad[entry.path] = _problem(entry, made, on_bad)
+                    bad[entry.path] = _problem(entry, made, on_bad, "" if done else _other_frames(plan))
                 report(count, len(plan.entries))
         _clear(root)
+        bad = {entry.path: bad[entry.path] for entry in plan.entries if entry.path in bad}
         outcome = Outcome(_described(plan, root, done, bad), bad)
         (root / BAD).unlink(missing_ok=True)  # it was about what was there before
         return outcome
 
 
-def _problem(entry: Entry, made: str | Died, on_bad: str) -> str:
-    """What is wrong with an entry, which is an error under "stop"."""
+def _problem(entry: Entry, made: str | Died, on_bad: str, hint: str) -> str:
+    """What is wrong with an entry, which is an error under "stop"; a hint is for that."""
     problem = f"{entry.source} kills the process that reads it" if isinstance(made, Died) else made
     if on_bad == "stop":
         raise UserError(
             f"The {entry.split} video {entry.path!r} cannot be used: {problem}. Mend or remove it and run the same "
-            "command again, which goes on from here; or leave such videos out: --on-bad skip."
+            f"command again, which goes on from here; or leave such videos out: --on-bad skip.{hint}"
         )
     return problem
+
+
+def _other_frames(plan: Plan) -> str:
+    """What is said where no video could be used, which an option may be the cause of."""
+    layout = plan.layout
+    if plan.pictures is not None or layout.kind != "frames":
+        return ""
+    return (
+        f" None could be used so far: --media is {layout.media}, --template {layout.template} and --first "
+        f"{layout.first}; expected folders with a {layout.frame(0)} each."
+    )
 
 
 def _check(plan: Plan) -> None:
@@ -180,7 +194,7 @@ def _check_splits(plan: Plan) -> None:
     both = sorted(train & val)
     if both:
         raise UserError(
-            f"{len(both)} videos of {plan.name} are in train and in val, the first {both[0]!r}; expected each in one "
+            f"Videos of {plan.name} are in train and in val ({len(both)}, the first {both[0]!r}); expected each in one "
             "of them, since what was trained on validates nothing."
         )
 
@@ -196,9 +210,10 @@ def _described(plan: Plan, root: Path, done: dict[str, int], bad: dict[str, str]
     }
     for split, items in lists.items():
         if not items:
+            first = next(bad[entry.path] for entry in plan.entries if entry.split == split)
             raise UserError(
-                f"No {split} video of {plan.name} is left ({len(bad)} cannot be used); expected at least one in train "
-                "and one in val."
+                f"No {split} video of {plan.name} is left ({len(bad)} cannot be used). The first: {first}. Expected at "
+                f"least one in train and one in val.{'' if done else _other_frames(plan)}"
             )
     pictures = asdict(plan.pictures) if plan.pictures else {}
     return write_prepared(
@@ -222,16 +237,14 @@ def _begun(plan: Plan, root: Path) -> dict[str, int]:
         UserError: where that run was asked for something else, or the folder holds what no preparation made.
     """
     path = root / BEGUN
-    wanted = {"name": plan.name, **asdict(plan.layout), **(asdict(plan.pictures) if plan.pictures else {})}
+    wanted = {"name": plan.name, **asdict(plan.layout)}
+    if plan.pictures:
+        wanted |= {**asdict(plan.pictures), "source": plan.source}
     lines = [_parsed(line) for line in read_lines(path)]
     if not lines:
         _check_empty(plan, root)
-    elif lines[0] != wanted:
-        differ = sorted(name for name in {*lines[0], *wanted} if lines[0].get(name) != wanted.get(name))
-        raise UserError(
-            f"{root} holds a preparation with {_words(lines[0], differ)}, but this one wants {_words(wanted, differ)}. "
-            "Expected the same options to go on with it, or another folder: --out."
-        )
+    else:
+        _check_same(root, lines[0], wanted)
     found = {line["path"]: line for line in lines[1:] if line.keys() == {"path", "frames", "source"}}
     # A kill may have cut the last line short, and the next one would be added to it.
     write_text(path, "".join(json.dumps(record) + "\n" for record in [wanted, *found.values()]))
@@ -246,6 +259,32 @@ def _begun(plan: Plan, root: Path) -> dict[str, int]:
         and entry.frames in (0, found[entry.path]["frames"])
         and (plan.pictures is None or (root / FRAMES.media / entry.path).is_dir())
     }
+
+
+def _check_same(root: Path, before: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """UserError where an earlier run was asked for something else; videos that moved are the same ones."""
+    differ = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
+    if "source" in differ and not (before.get("source") and wanted.get("source")):
+        differ.remove("source")  # which one of the two does not say
+    if not differ:
+        return
+    moved, old = differ in (["source"], ["media"]), str(before.get(differ[0], ""))
+    if moved and _is_gone(old):
+        return
+    unfinished = "" if (root / DESCRIPTION).exists() else ", which is not finished"
+    raise UserError(
+        f"{root} holds a preparation with {_words(before, differ)}, but this one wants {_words(wanted, differ)}. "
+        f"Expected the same options to go on with it, or another folder: --out; or remove {root}{unfinished}."
+        + (f" Videos that moved are taken from their new place once {old} is gone." if moved else "")
+    )
+
+
+def _is_gone(folder: str) -> bool:
+    """Where nobody may look it may be there."""
+    try:
+        return not Path(folder).exists()
+    except OSError:
+        return False
 
 
 def _line(entry: Entry, frames: int) -> dict[str, Any]:
@@ -305,9 +344,9 @@ def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) ->
     Raises:
         UserError: when something cannot be written.
     """
-    if not entry.source.exists():
-        return f"{entry.source} was not found"
     try:
+        if not entry.source.exists():
+            return f"{entry.source} was not found"
         if pictures is None and layout.kind == "frames":
             return counted(entry.source, layout, entry.frames)
         from bench.data.video import check_whole, count_frames
@@ -318,6 +357,15 @@ def make(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) ->
         return count_frames(entry.source)
     except BadClip as error:
         return f"{error.file} {error.reason}"
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder makes of a foreign file
+        return damaged(entry.source, error)
+
+
+def damaged(path: Path, error: Exception) -> str:
+    """What is said of a file whose reading failed as nobody foresaw."""
+    return f"{path} is damaged: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def extract(video: Path, root: Path, name: str, pictures: Pictures) -> int:

@@ -74,7 +74,8 @@ def find_root(name: str, known: Iterable[str] = ()) -> Path:
     for folder in ((above / name) if above else None, Path("data") / name):
         if folder and (folder / BEGUN).exists() and not (folder / DESCRIPTION).exists():
             raise UserError(
-                f"The preparation of {name!r} in {folder} is not finished; the same command goes on from where it is."
+                f"The preparation of {name!r} in {folder} is not finished; `afbench data prepare {name} ...` with the "
+                "options that it was begun with goes on from where it is."
             )
     if name not in known:
         raise unknown("data set", name, {*known, *roots}, places())

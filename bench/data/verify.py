@@ -23,7 +23,7 @@ from bench.data.listing import (
     read_list,
 )
 from bench.data.pool import Died, each
-from bench.data.prepare import BAD
+from bench.data.prepare import BAD, damaged
 from bench.errors import BadClip, UserError
 from bench.files import replacing
 
@@ -63,7 +63,9 @@ def verify(prepared: Prepared, *, workers: int, quick: bool, report: Report) -> 
     problems += _misplaced(prepared, items)
     todo = list(dict.fromkeys(item for _, item in items))
     found: dict[Item, tuple[str, str] | Died | None] = {}
-    with each(partial(look, prepared.media, prepared.layout, quick), todo, workers) as results:
+    # Lists that were taken over may use the first frames of a longer folder.
+    whole = prepared.made.get("from") != "lists"
+    with each(partial(look, prepared.media, prepared.layout, quick, whole), todo, workers) as results:
         for number, (item, what) in enumerate(results, start=1):
             found[item] = what
             report(number, len(todo))
@@ -121,13 +123,17 @@ def _misplaced(prepared: Prepared, items: list[tuple[str, Item]]) -> Iterator[Pr
             yield Problem(split, item.path, "label", f"lies in {folder!r} but is labelled {', '.join(map(repr, own))}")
 
 
-def look(media: Path, layout: Layout, quick: bool, item: Item) -> tuple[str, str] | None:
-    """Kind and text of what is wrong with an item; None where nothing is. In another process."""
+def look(media: Path, layout: Layout, quick: bool, whole: bool, item: Item) -> tuple[str, str] | None:
+    """Kind and text of what is wrong with an item; None where nothing is. In another process.
+
+    Args:
+        whole: whether a list has all frames of a folder, so that more of them are a fault.
+    """
     path = media / item.path
     try:
         path.stat()
         if layout.kind == "frames":
-            return _look_at_frames(path, layout, quick, item)
+            return _look_at_frames(path, layout, quick, whole, item)
         return _look_at_video(path, quick, item)
     except FileNotFoundError:
         return "missing", f"there is no {path}"
@@ -135,6 +141,10 @@ def look(media: Path, layout: Layout, quick: bool, item: Item) -> tuple[str, str
         return "damaged", f"{path} cannot be read ({error.strerror})"
     except BadClip as error:
         return "damaged", f"{error.file} {error.reason}"
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder makes of a foreign file
+        return "damaged", damaged(path, error)
 
 
 def _look_at_video(path: Path, quick: bool, item: Item) -> tuple[str, str] | None:
@@ -147,12 +157,12 @@ def _look_at_video(path: Path, quick: bool, item: Item) -> tuple[str, str] | Non
     return None
 
 
-def _look_at_frames(path: Path, layout: Layout, quick: bool, item: Item) -> tuple[str, str] | None:
+def _look_at_frames(path: Path, layout: Layout, quick: bool, whole: bool, item: Item) -> tuple[str, str] | None:
     numbers = layout.numbers(inside.name for inside in path.iterdir())
     absent = sorted(set(range(item.frames)) - numbers)
     if absent:
         return "short", f"{path} lacks {len(absent)} of {item.frames} frames, the first {layout.frame(absent[0])}"
-    if max(numbers) >= item.frames:
+    if whole and max(numbers) >= item.frames:
         return "long", f"{path} has {layout.frame(max(numbers))}, the list says {item.frames} frames"
     if quick:
         return None

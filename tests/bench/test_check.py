@@ -51,6 +51,7 @@ def well(values: Values) -> None:
                 timed.update(again=1.0, again_samples=timed["samples"])
     values["timing"]["same_answers"] = 1.0
     values["environment"]["source"] = {"commit": "0" * 40, "dirty": False}
+    values["attempts"] = []
 
 
 def found(folder: Path) -> list[tuple[str, str]]:
@@ -59,6 +60,18 @@ def found(folder: Path) -> list[tuple[str, str]]:
 
 def test_a_record_with_nothing_wrong_gives_no_line(folder: Path) -> None:
     assert check(folder) == (1, [])
+
+
+def test_a_record_says_what_decides_the_pixels_of_videos(folder: Path) -> None:
+    packages = json.loads(result_of(folder).read_text())["environment"]["packages"]
+    assert all(packages[name] for name in ("av", "pillow", "simplejpeg"))
+
+
+def attempt_of(commit: str, patch: str | None = None, submitted: str = "") -> Values:
+    """As a record keeps it, of a job where something was submitted."""
+    source = {"commit": commit * 40, "dirty": bool(patch), "patch": patch}
+    submission = {"source": {"commit": submitted * 40, "dirty": False, "patch": None}}
+    return {"number": 1, "source": source, "job": {"submission": submission} if submitted else None}
 
 
 def offline(values: Values) -> Values:
@@ -115,6 +128,27 @@ def offline(values: Values) -> Values:
         (lambda v: v["timing"].update(throttled=True), "noise", ["throttled"]),
         (lambda v: v["timing"].update(requested_batch=64), "noise", ["batches of 2 clips, not 64"]),
         (lambda v: v["environment"]["source"].update(commit=None), "source", ["no commit"]),
+        (
+            lambda v: v["left_out"].update(train={f"{name}.mp4": "is empty" for name in "abcd"}),
+            "left out",
+            ["train videos that could not be used: 4, a.mp4, b.mp4, c.mp4, ..."],
+        ),
+        (lambda v: v.update(attempts=[attempt_of("0"), attempt_of("0", submitted="0"), {}, None]), "source", []),
+        (
+            lambda v: v.update(attempts=[attempt_of("0"), attempt_of("1"), attempt_of("1")]),
+            "source",
+            ["several versions of the code: commit 000000000000, commit 111111111111"],
+        ),
+        (
+            lambda v: v.update(attempts=[attempt_of("0"), attempt_of("0", patch="abc")]),
+            "source",
+            ["several versions of the code: commit 000000000000, commit 000000000000 with changes abc"],
+        ),
+        (
+            lambda v: v.update(attempts=[attempt_of("1", submitted="0"), attempt_of("1", submitted="0")]),
+            "source",
+            ["was submitted from commit 000000000000, but a job ran commit 111111111111"],
+        ),
         (
             lambda v: v["environment"]["source"].update(dirty=True),
             "source",

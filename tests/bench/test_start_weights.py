@@ -103,6 +103,22 @@ def test_other_files_than_the_experiments_are_refused(tmp_path: Path) -> None:
         start_from(make_model(point), point)
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"junk\n", r"tiny\.pth is no file that torch saved: it begins with b'junk\\n'; expected weights"),
+        (b"<!DOCTYPE html>" * 9, r"tiny\.pth is no file that torch saved: it begins with b'<!DOCTYPE html>"),
+        (b"", r"tiny\.pth is empty; expected weights"),
+        (b"PK\x03\x04 and no more", "cannot be used: .*tiny.pth is not a checkpoint that can be read safely"),
+    ],
+)
+def test_a_file_of_something_else_is_described(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "tiny.pth").write_bytes(data)
+    point = from_files(point_of("tsm"), tmp_path)
+    with pytest.raises(UserError, match=words):
+        start_from(make_model(point), point)
+
+
 def test_missing_and_wrong_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no tiny.pth; .* tiny.pth, tiny-glance.pth"):
         from_files(point_of("ocsampler"), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,55 @@ def test_a_broken_video_stops_or_is_left_out_and_named(
     assert "left out: run/3.mp4: videos/run/3.mp4 cannot be read" in capsys.readouterr().err
 
 
+def test_many_videos_that_are_left_out_are_named_in_a_file(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10, 22):
+        (videos / "run" / f"{number}.mp4").write_bytes(b"")
+    assert prepare_own("--keep-videos", "--on-bad", "skip") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    assert [line.split(":")[1] for line in lines[:10]] == [f" run/{number}.mp4" for number in range(10, 20)]
+    assert lines[10:] == ["left out: and 2 more; all are in data/mine/dataset.json, under left_out"]
+    assert len(read_prepared(tmp_path / "data" / "mine").made["left_out"]) == 12
+
+
+def test_videos_of_another_folder_are_another_data_set(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("jump/1", "jump/2", "sit/1", "sit/2"):
+        write_video(tmp_path / "others" / f"{name}.mp4", numbered(6, KINDS["h264"]))
+    assert prepare_own() == 0
+    capsys.readouterr()
+    assert data("prepare", "mine", "--from-folder", "others", "--val-share", "0.5", "--workers", "1") == 2
+    said = capsys.readouterr().err
+    assert f"with source '{videos}', but this one wants source '{tmp_path}/others'" in said
+    assert "--out; or remove data/mine." in said and f"once {videos} is gone" in said
+    assert read_prepared(tmp_path / "data" / "mine").classes == ("run", "walk")
+
+
+@pytest.mark.parametrize(("sizes", "bewares"), [((2, 4, 4), False), ((5, 5), True)])
+def test_a_share_that_groups_cannot_give_is_said(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sizes: tuple[int, ...], bewares: bool
+) -> None:
+    groups = [name for name, size in enumerate(sizes) for _ in range(size)]
+    rows = [f"{number}.mp4,{'run' if number % 2 else 'walk'},p{group}" for number, group in enumerate(groups)]
+    for number in range(len(rows)):
+        shutil.copy(videos / "run" / "1.mp4", videos / f"{number}.mp4")
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
+    options = ["--table", "table.csv", "--split-by", "group", "--keep-videos", "--workers", "1"]
+    assert data("prepare", "mine", "--from-folder", "videos", *options) == 0
+    text = "beware: 5 of 10 videos validate, 50% where --val-share is 0.2, since groups stay whole"
+    assert (text in capsys.readouterr().err) == bewares
+
+
+def test_classes_that_nothing_trains_are_said(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["run/1.mp4,run,train", "run/2.mp4,run,val", "walk/1.mp4,walk,val"]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    table = ["--from-folder", "videos", "--table", "table.csv"]
+    assert data("prepare", "mine", *table, "--keep-videos", "--workers", "1") == 0
+    assert "beware: classes without a training video: 1 of 2, as 'walk'" in capsys.readouterr().err
+
+
 def test_a_damaged_description_is_listed_as_such(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +189,10 @@ def test_a_damaged_description_is_listed_as_such(
         (
             ["prepare", "mine", "--lists", "a", "b", "--media", "c", "--classes", "nowhere.txt"],
             ["There is no nowhere.txt"],
+        ),
+        (
+            ["prepare", "mine", "--media", "c", "--classes", "d", "--lists", "a.txt"],
+            ["--lists has a.txt; expected two files, that of training and that of validation"],
         ),
         (
             ["prepare", "mine", "--from-folder", "videos", "--media", "c", "--template", "{:05d}.jpg"],

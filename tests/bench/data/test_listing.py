@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from bench.data.listing import Item, Layout, Prepared, check_path, parse_line, parse_list, read_prepared, write_prepared
+from bench.data.listing import (
+    Item,
+    Layout,
+    Prepared,
+    check_path,
+    parse_line,
+    parse_list,
+    read_list,
+    read_prepared,
+    write_prepared,
+)
 from bench.errors import UserError
 
 LISTS = {"train": [Item("run/a b", 48, (0,)), Item("walk/c", 3, (2, 1))], "val": [Item("d.mp4", 7, (1,))]}
@@ -65,6 +75,24 @@ def test_a_label_that_is_no_class_is_named(label: int) -> None:
 def test_a_video_without_frames_is_refused() -> None:
     with pytest.raises(UserError, match="line 1 has 0 frames; expected at least 1"):
         parse_list("a 0 1\n", Path("list.txt"), 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a b 5 3 7", "line 2 has label 7; .* read as `path frames label`: 'a b 5', 3, 7"),
+        ("a 2 48", "line 2 has label 48; .* read as `path frames label`: 'a', 2, 48"),
+        ("a 0 48", "line 2 has 0 frames; .* read as `path frames label`: 'a', 0, 48"),
+    ],
+)
+def test_columns_in_another_order_can_be_told_from_the_error(line: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_list(f"a 5 0\n{line}\n", Path("list.txt"), 3)
+
+
+def test_the_mark_that_editors_put_first_is_no_part_of_a_path(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa 5 0\n")
+    assert read_list(tmp_path / "list.txt") == "a 5 0\n"
 
 
 @pytest.mark.parametrize("text", ["", "\n  \n"])
@@ -138,6 +166,8 @@ def test_media_elsewhere_are_found_there(tmp_path: Path) -> None:
         {"made": {"short_side": 256, "quality": 90, "rate": 0.0}},
         {"made": {"short_side": 256, "quality": 95, "rate": 5.0}},
         {"layout": Layout("videos", "frames")},
+        {"layout": Layout("frames", "frames", "flow_{:05d}.jpg")},
+        {"layout": Layout("frames", "frames", first=0)},
     ],
 )
 def test_the_fingerprint_tells_other_pixels_and_labels_apart(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -148,13 +178,17 @@ def test_the_fingerprint_tells_other_pixels_and_labels_apart(tmp_path: Path, cha
     "changes",
     [
         {"layout": Layout("frames", "/scratch/frames")},
-        {"layout": Layout("frames", "frames", "img_{:06d}.jpg", first=0)},
         {"title": "Other"},
         {"made": {"short_side": 256, "quality": 95, "rate": 0.0, "left_out": {"x": "is no video"}}},
     ],
 )
 def test_the_fingerprint_is_the_same_wherever_media_lie(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert written(tmp_path / "one").fingerprint == written(tmp_path / "other", **changes).fingerprint
+
+
+def test_the_fingerprint_of_videos_leaves_out_how_frames_would_be_called(tmp_path: Path) -> None:
+    one, other = (Layout("videos", "videos", template) for template in ("{:05d}.jpg", "img_{:06d}.jpg"))
+    assert written(tmp_path / "one", layout=one).fingerprint == written(tmp_path / "other", layout=other).fingerprint
 
 
 def test_a_changed_list_is_refused(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_video_that_is_listed_twice_is_refused() -> None:
 
 
 def test_a_single_class_is_refused() -> None:
-    with pytest.raises(UserError, match="All 20 videos are of the class 'run'; expected at least two classes"):
+    with pytest.raises(UserError, match=r"All videos \(20\) are of the class 'run'; expected at least two classes"):
         entries(ROWS[:20])
 
 
@@ -192,8 +192,8 @@ def test_a_class_of_one_video_trains() -> None:
     assert [split for _, labels, split in entries([*ROWS, Row("sit.mp4", ("sit",))]) if labels == (1,)] == ["train"]
 
 
-@pytest.mark.parametrize(("share", "groups"), [(0.2, 1), (0.21, 2), (0.6, 3), (0.99, 4)])
-def test_whole_groups_are_drawn_until_they_have_the_share(share: float, groups: int) -> None:
+@pytest.mark.parametrize(("share", "groups"), [(0.2, 1), (0.21, 1), (0.31, 2), (0.6, 3), (0.01, 1), (0.99, 4)])
+def test_whole_groups_are_drawn_as_near_to_the_share_as_they_go(share: float, groups: int) -> None:
     splits = split_of(ROWS, Splitting(val_share=share, split_by="group"))
     of_group = {
         row.group: {split for other, split in zip(ROWS, splits, strict=True) if other.group == row.group}
@@ -206,6 +206,27 @@ def test_whole_groups_are_drawn_until_they_have_the_share(share: float, groups: 
 def test_groups_are_drawn_by_the_seed() -> None:
     draws = {tuple(split_of(ROWS, Splitting(split_by="group", seed=seed))) for seed in range(20)}
     assert len(draws) == 5
+
+
+def grouped(*sizes: int) -> list[Row]:
+    """So many videos in each group."""
+    return [
+        Row(f"{group} {number}", ("run",), f"p{group}") for group, size in enumerate(sizes) for number in range(size)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share", "validating"),
+    [((12, 9, 4), 0.2, {4}), ((12, 9, 8), 0.2, {8}), ((30, 1, 1), 0.5, {2}), ((10, 10, 6, 1), 0.3, {7, 10})],
+)
+def test_no_large_group_is_drawn_where_less_is_nearer(
+    sizes: tuple[int, ...], share: float, validating: set[int]
+) -> None:
+    found = {
+        split_of(grouped(*sizes), Splitting(val_share=share, split_by="group", seed=seed)).count("val")
+        for seed in range(20)
+    }
+    assert found <= validating
 
 
 def test_groups_that_are_left_out_validate() -> None:
@@ -248,7 +269,9 @@ def test_groups_are_of_no_use_where_splits_are_said(splitting: Splitting) -> Non
     ],
 )
 def test_a_division_that_leaves_a_split_empty_is_refused(rows: list[Row], splitting: Splitting) -> None:
-    with pytest.raises(UserError, match=r"All 2 videos fall into (train|val); expected some in train and some in val"):
+    with pytest.raises(
+        UserError, match=r"All videos \(2\) fall into (train|val); expected some in train and some in val"
+    ):
         split_of(rows, splitting)
 
 

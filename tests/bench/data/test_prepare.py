@@ -311,7 +311,7 @@ def test_what_is_trained_on_validates_nothing(videos: Path, tmp_path: Path, alon
     layout = Layout("frames", str(tmp_path / "frames"), "{:05d}.jpg", 1)
     entries = [Entry(tmp_path / "frames" / "1", "1", (0,), split) for split in ("train", "val")]
     said = refused(Plan("mine", "Mine", entries, ["run", "walk"], layout, None), tmp_path / "root")
-    assert "1 videos of mine are in train and in val, the first '1'" in said
+    assert "Videos of mine are in train and in val (1, the first '1')" in said
 
 
 def test_another_video_of_the_same_name_is_extracted_anew(videos: Path, tmp_path: Path, made: list[str]) -> None:
@@ -417,16 +417,49 @@ def test_what_another_plan_prepared_here_is_kept(videos: Path, tmp_path: Path, m
         ({"pictures": replace(SMALL, rate=5.0)}, "a preparation with rate 0.0, but this one wants rate 5.0"),
         ({"name": "yours"}, "a preparation with name 'mine', but this one wants name 'yours'"),
         ({"pictures": None, "layout": Layout("videos", "/x")}, "kind 'frames', media 'frames', quality 90"),
+        ({"source": "/"}, "a preparation with source '/usr', but this one wants source '/'"),
     ],
 )
 def test_other_options_are_refused(
     videos: Path, tmp_path: Path, alone: None, changes: dict[str, Any], words: str
 ) -> None:
-    run(plan_of(videos, "a", "b"), tmp_path)
+    plan = plan_of(videos, "a", "b", source="/usr")
+    run(plan, tmp_path)
     before = files(tmp_path)
-    said = refused(plan_of(videos, "a", "b", **changes), tmp_path)
-    assert words in said and "another folder: --out" in said
+    said = refused(replace(plan, **changes), tmp_path)
+    assert words in said and f"another folder: --out; or remove {tmp_path}." in said
     assert files(tmp_path) == before
+    (tmp_path / "dataset.json").unlink()
+    assert f"or remove {tmp_path}, which is not finished." in refused(replace(plan, **changes), tmp_path)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_videos_that_moved_are_taken_from_their_new_place(
+    videos: Path, tmp_path: Path, alone: None, kept: bool
+) -> None:
+    def plan(folder: Path) -> Plan:
+        changes = {"layout": Layout("videos", str(folder)), "pictures": None} if kept else {"source": str(folder)}
+        return plan_of(folder, "a", "b", **changes)
+
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(videos / "run", old / "run")
+    before = run(plan(old), tmp_path / "root").prepared
+    shutil.copytree(old, new)
+    said = refused(plan(new), tmp_path / "root")
+    assert f"but this one wants {'media' if kept else 'source'} '{new}'" in said
+    assert f"Videos that moved are taken from their new place once {old} is gone." in said
+    shutil.rmtree(old)
+    after = run(plan(new), tmp_path / "root").prepared
+    assert after.fingerprint == before.fingerprint and (after.media == new) == kept
+    begun = json.loads((tmp_path / "root" / BEGUN).read_text().splitlines()[0])
+    assert begun["media" if kept else "source"] == str(new)
+
+
+def test_a_preparation_that_does_not_say_its_source_goes_on(videos: Path, tmp_path: Path, made: list[str]) -> None:
+    run(plan_of(videos, "a", "b"), tmp_path)
+    (tmp_path / BEGUN).write_text((tmp_path / BEGUN).read_text().replace(', "source": ""}', "}", 1))
+    run(plan_of(videos, "a", "b", source="/usr"), tmp_path)
+    assert made == ["a", "b"] and "'/usr', but" in refused(plan_of(videos, "a", "b", source="/"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["train.txt", "val.txt", "dataset.json", "frames"])
@@ -443,7 +476,30 @@ def test_a_second_preparation_at_once_is_refused(videos: Path, tmp_path: Path, a
 
 def test_nothing_left_in_a_split_is_an_error(videos: Path, tmp_path: Path, alone: None) -> None:
     said = refused(plan_of(videos, "a", "text"), tmp_path, "skip")
-    assert "No val video of mine is left (1 cannot be used)" in said
+    assert f"No val video of mine is left (1 cannot be used). The first: {videos}/run/text.mp4 cannot be read" in said
+    assert "--template" not in said
+
+
+@pytest.mark.parametrize("on_bad", ["stop", "skip"])
+def test_options_that_fit_no_frames_are_named(videos: Path, tmp_path: Path, alone: None, on_bad: str) -> None:
+    for name in "ab":
+        extract(videos / "run" / "a.mp4", tmp_path, name, SMALL)
+    entries = [Entry(tmp_path / "frames" / name, name, (0,), split) for name, split in (("a", "train"), ("b", "val"))]
+    layout = Layout("frames", str(tmp_path / "frames"), "{:05d}.jpg", first=0)
+    plan = Plan("mine", "Mine", entries, ["run", "walk"], layout, None)
+    options = f"--media is {tmp_path}/frames, --template {{:05d}}.jpg and --first 0; expected folders with a 00000.jpg"
+    said = refused(plan, tmp_path / "root", on_bad)
+    assert "a lacks 1 of 9 frames, the first 00000.jpg" in said and options in said
+    (tmp_path / "frames" / "a" / "00000.jpg").touch()
+    assert "--template" not in refused(plan, tmp_path / "root", on_bad)
+
+
+def test_what_is_left_out_comes_in_the_order_of_the_plan(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "each", lambda function, items, workers: here(function, reversed(items), workers))
+    outcome = run(plan_of(videos, "a", "text", "empty", "nowhere", "b"), tmp_path, "skip")
+    assert list(outcome.bad) == ["run/text.mp4", "run/empty.mp4", "run/nowhere.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -481,6 +537,20 @@ def test_a_video_that_kills_its_process_is_left_out_or_stops(
     outcome = run(plan, tmp_path / "skip", "skip", workers=2)
     assert outcome.bad == {"run/b.mp4": f"{videos}/run/b.mp4 kills the process that reads it"}
     assert outcome.prepared.counts == {"train": 2, "val": 1}
+
+
+def test_a_video_on_which_a_decoder_stumbles_is_left_out_or_stops(
+    videos: Path, tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(path: Path) -> None:
+        if path.stem == "b":
+            raise AttributeError("'NoneType' object has no attribute 'x'")
+
+    monkeypatch.setattr("bench.data.video.check_whole", stumble)
+    plan = plan_of(videos, "a", "b", "c")
+    problem = f"{videos}/run/b.mp4 is damaged: AttributeError: 'NoneType' object has no attribute 'x'"
+    assert f"'run/b.mp4' cannot be used: {problem}. Mend or remove it" in refused(plan, tmp_path)
+    assert run(plan, tmp_path, "skip").bad == {"run/b.mp4": problem}
 
 
 def make_or_die(layout: Layout, pictures: Pictures | None, root: Path, entry: Entry) -> int | str:

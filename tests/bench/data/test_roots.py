@@ -105,6 +105,14 @@ def test_a_data_set_that_is_not_here_is_told_from_one_that_is_none(config: Path,
         find_root("jestr", ("jester",))
 
 
+def test_a_preparation_that_is_not_finished_is_told_with_its_command(above: Path) -> None:
+    (above / "none" / "prepared.jsonl").touch()
+    with pytest.raises(
+        UserError, match=rf"of 'none' in {above}/none is not finished; `afbench data prepare none \.\.\.` with"
+    ):
+        find_root("none")
+
+
 def test_errors_say_where_was_looked(config: Path, above: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=rf"of \$AFNET_BENCH_DATA \({above}\) and {config}"):
         find_root("jester", ("jester",))

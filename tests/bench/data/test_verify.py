@@ -29,7 +29,7 @@ def picture(height: int = 16) -> bytes:
     return simplejpeg.encode_jpeg(np.full((height, 24, 3), 90, np.uint8), 90, "RGB", "420")
 
 
-def described(root: Path, kind: str, train: list[Item], val: list[Item]) -> Prepared:
+def described(root: Path, kind: str, train: list[Item], val: list[Item], **made: Any) -> Prepared:
     return write_prepared(
         root,
         name="mine",
@@ -40,7 +40,7 @@ def described(root: Path, kind: str, train: list[Item], val: list[Item]) -> Prep
         flip="free",
         swaps=[],
         lists={"train": train, "val": val},
-        made={},
+        made=made,
     )
 
 
@@ -130,6 +130,15 @@ def test_a_folder_with_more_frames(frames: Prepared, tmp_path: Path, quick: bool
     assert only(frames, quick) == ("val", "d", "long", text)
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_list_that_was_taken_over_may_use_fewer_frames_than_there_are(
+    frames: Prepared, tmp_path: Path, quick: bool
+) -> None:
+    train, val = [Item("run/a", LENGTH - 1, (0,))], [Item("d", LENGTH, (0,))]
+    assert found(described(tmp_path, "frames", train, val, **{"from": "lists"}), quick) == []
+    assert [problem.kind for problem in found(described(tmp_path, "frames", train, val), quick)] == ["long"]
+
+
 @pytest.mark.parametrize(("frames_there", "kind"), [(LENGTH + 1, "short"), (LENGTH - 1, "long")])
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_video_with_another_number_of_frames(
@@ -181,8 +190,9 @@ def test_a_label_that_is_not_that_of_the_folder(frames: Prepared, tmp_path: Path
 
 def test_a_label_that_is_no_class(frames: Prepared, tmp_path: Path) -> None:
     prepared = described(tmp_path, "frames", [Item("run/a", LENGTH, (0,))], [Item("d", LENGTH, (3,))])
-    text = "d in val has label 3; expected 0 to 2, since there are 3."
-    assert only(prepared) == ("val", "d", "label", text)
+    split, path, kind, text = only(prepared)
+    assert (split, path, kind) == ("val", "d", "label")
+    assert text.startswith("d in val has label 3; expected 0 to 2, since there are 3.")
 
 
 def test_a_video_in_both_lists(frames: Prepared, tmp_path: Path) -> None:
@@ -230,11 +240,32 @@ def test_a_video_that_kills_its_process_is_damaged(
     assert only(frames) == ("val", "d", "damaged", text)
 
 
-def look_or_die(media: Path, layout: Layout, quick: bool, item: Item) -> tuple[str, str] | None:
+def look_or_die(media: Path, layout: Layout, quick: bool, whole: bool, item: Item) -> tuple[str, str] | None:
     """Of a module, so that processes find it."""
     if item.path == "d":
         os.kill(os.getpid(), signal.SIGKILL)
-    return look(media, layout, quick, item)
+    return look(media, layout, quick, whole, item)
+
+
+def test_a_video_on_which_a_decoder_stumbles_is_damaged(
+    videos: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(path: Path) -> None:
+        if path.name == "b.webm":
+            raise AttributeError("no such\nthing")
+
+    monkeypatch.setattr("bench.data.video.check_whole", stumble)
+    text = f"{tmp_path}/media/b.webm is damaged: AttributeError: no such thing"
+    assert only(videos) == ("val", "b.webm", "damaged", text)
+
+
+def test_a_mistake_of_the_user_is_no_damage_of_a_video(videos: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise UserError("not here")
+
+    monkeypatch.setattr("bench.data.video.check_whole", refuse)
+    with pytest.raises(UserError, match="not here"):
+        found(videos)
 
 
 def test_problems_are_written_as_a_table(frames: Prepared, tmp_path: Path) -> None:
