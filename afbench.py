@@ -225,7 +225,10 @@ class Check:
         for finding in findings:
             print(finding)
         wrong = sum(finding.is_wrong for finding in findings)
-        print(f"{records} records: {wrong} wrong, {len(findings) - wrong} to beware of", file=sys.stderr)
+        print(
+            f"{records} {'record' if records == 1 else 'records'}: {wrong} wrong, {len(findings) - wrong} to beware of",
+            file=sys.stderr,
+        )
         if findings if self.strict else wrong:
             sys.exit(FOUND)
 

@@ -205,8 +205,8 @@ class _Left:
 def _unusable(source: Source, split: str, video: int, error: BadClip) -> UserError:
     return UserError(
         f"The {split} video {source.name(split, video)!r} cannot be used: {error} Mend the file, and the same "
-        "command goes on; or leave such videos out, which is another experiment, trained anew, whose record counts them: "
-        "data.settings.on_bad=skip. `afbench data verify` lists all of them."
+        "command goes on; or leave such videos out, which is another experiment, trained anew, whose record counts "
+        "them: data.settings.on_bad=skip. `afbench data verify` lists all of them."
     )
 
 
