@@ -73,8 +73,19 @@ def slurm(session: nox.Session) -> None:
             session.skip(f"No SLURM here; expected root, and apt-get for {', '.join(packages)}.")
         environment = {"DEBIAN_FRONTEND": "noninteractive"}
         try:
-            session.run("apt-get", "update", "-qq", external=True, silent=True)
-            session.run("apt-get", "install", "-qq", "-y", *packages, external=True, silent=True, env=environment)
+            # Where no package server answers apt-get would wait for hours.
+            patient = (
+                "timeout",
+                "300",
+                "apt-get",
+                "-qq",
+                "-o",
+                "Acquire::http::Timeout=20",
+                "-o",
+                "Acquire::Retries=1",
+            )
+            session.run(*patient, "update", external=True, silent=True)
+            session.run(*patient, "install", "-y", *packages, external=True, silent=True, env=environment)
         except nox.command.CommandFailed:
             session.skip(f"apt-get did not install {', '.join(packages)}.")
     run(session, "python", "-m", "pytest", "-q", "-m", "slurm", "tests/slurm", *session.posargs)

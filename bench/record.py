@@ -25,12 +25,12 @@ from bench.shape import problems
 
 def training_folder(runs: Path, experiment: Experiment) -> Path:
     """Where the checkpoint of this experiment lives; shared by all its inference points."""
-    return runs / experiment.data.dataset / experiment.model.method / experiment.training_id
+    return runs.joinpath(experiment.data.dataset, experiment.model.method, experiment.training_id)
 
 
 def point_folder(runs: Path, experiment: Experiment) -> Path:
     """Where the result of this experiment lives."""
-    return training_folder(runs, experiment) / "points" / experiment.experiment_id
+    return training_folder(runs, experiment).joinpath("points", experiment.experiment_id)
 
 
 def write_description(folder: Path, experiment: Experiment) -> None:

@@ -182,6 +182,8 @@ class Asked:
     """A shell line before each job, for example "module load cuda"."""
     parallel: int | None = None
     """Jobs at a time of one array."""
+    pack: int | None = None
+    """Minutes: trainings that past runs say are shorter share a job up to so long; 10 where nothing says otherwise."""
 
     def flags(self) -> dict[str, object]:
         """Those that were given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from sweeps.queue import Job
 from sweeps.triage import Cause, cause_of
 
 State = Literal["done", "running", "queued", "failed", "missing"]
+# Of a record, which is written whole or not at all.
+END = b"}\n"
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "missing")
 
 
@@ -138,17 +141,17 @@ def is_done(experiment: Experiment, runs: Path) -> bool:
     """Whether there is a record, by a look that takes microseconds; `afbench check` and reports read all of it.
 
     Raises:
-        UserError: for one that was cut short or is of another experiment.
+        UserError: for one that was cut short, or something else in its place.
     """
-    path = point_folder(runs, experiment) / "result.json"
     try:
-        text = path.read_bytes()
+        with open(point_folder(runs, experiment) / "result.json", "rb") as file:
+            file.seek(-len(END), os.SEEK_END)
+            if file.read() == END:
+                return True
     except FileNotFoundError:
         return False
     except OSError:
-        text = b""
-    if text.endswith(b"}\n") and f'"experiment_id": "{experiment.experiment_id}"'.encode() in text:
-        return True
+        pass
     return find_result(runs, experiment) is not None  # says what is wrong with it
 
 
@@ -163,7 +166,7 @@ def ask(places: Collection[Place], must_know: bool) -> Scheduler:
         if must_know:
             raise
         return NO_SCHEDULER
-    gone = {place.submission.job for place in places if place.id in jobs - set(waiting)}
+    gone = {place.submission.job for place in places if place.id not in waiting}
     return Scheduler(True, waiting, queue.ended(gone))
 
 

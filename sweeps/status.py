@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -102,7 +103,7 @@ def look(points: Sequence[Point], runs: Path) -> Status:
     now, clocks = _now(runs), dict[str, float]()
     working = [_working(group, runs, now, clocks) for group in groups.values()]
     names = distinguishing([point.experiment for point in points])
-    return Status(points, names, [_compared(each, working) for each in working], estimate(points, runs), clocks)
+    return Status(points, names, _compared(working), estimate(points, runs), clocks)
 
 
 def _now(runs: Path) -> float:
@@ -147,15 +148,19 @@ def _patience(point: Point, heartbeat: Heartbeat) -> float:
     return max(LATE * steps * heartbeat.pace, SOONEST)
 
 
-def _compared(one: Working, all_of_them: Sequence[Working]) -> Working:
-    """Beside others of its method, network and stage."""
-    like = _like(one)
-    if one.verdict or like is None or one.heartbeat is None:
-        return one
-    paces = [each.heartbeat.pace for each in all_of_them if each is not one and each.heartbeat and _like(each) == like]
-    if len(paces) < COMPARED or one.heartbeat.pace <= SLOW * median(paces):
-        return one
-    return Working(one.point, one.points, one.heartbeat, one.silent, "slow", one.left)
+def _compared(working: Sequence[Working]) -> list[Working]:
+    """All of them, each beside others of its method, network and stage."""
+    paces: dict[object, list[float]] = defaultdict(list)
+    for each in working:
+        if each.heartbeat is not None:
+            paces[_like(each)].append(each.heartbeat.pace)
+    usual = {like: median(found) for like, found in paces.items() if like is not None and len(found) > COMPARED}
+    return [
+        replace(each, verdict="slow")
+        if not each.verdict and each.heartbeat and each.heartbeat.pace > SLOW * usual.get(_like(each), math.inf)
+        else each
+        for each in working
+    ]
 
 
 def _like(one: Working) -> tuple[object, ...] | None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -62,7 +63,7 @@ def recipe(tiny):
     point = shortened(base("tsm"))
     return [replace(point, training=replace(point.training, batch=16, micro_batch=4))]
 '''
-ASKED = ("--cluster", "slurm", "--gpus", "0", "--cpus", "1", "--time", "30")
+ASKED = ("--cluster", "slurm", "--gpus", "0", "--cpus", "1", "--time", "30", "--pack", "1")
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +193,12 @@ def test_a_sweep_survives_whatever_happens_to_it(cluster: Cluster, tmp_path: Pat
 def test_two_nodes_train_one_point(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "together.py").write_text(TOGETHER)
     asked = (*ASKED, "--nodes", "2", "--tasks", "1")
-    assert sweep(tmp_path, "submit", "together.py", *asked).returncode == 0
+    assert sweep(tmp_path, "submit", "together.py", *asked, "--snapshot").returncode == 0
     until(lambda: "1 of 1 points are done" in sweep(tmp_path, "plan", "together.py").stdout, 300)
     (point,) = find_recipe(str(tmp_path / "together.py")).points(False)
+    (copied,) = (tmp_path / "runs" / ".sweep" / "snapshots").iterdir()
+    scripts = [path.read_text() for path in tmp_path.glob("runs/.sweep/*/*_submission.sh")]
+    assert len(scripts) == 2 and all(str(copied) in script for script in scripts)
     (result,) = run_points([point], tmp_path / "alone")
     (other,) = map(read_result, result_files(tmp_path / "runs"))
     assert other.metrics["top1"] == pytest.approx(result.metrics["top1"], abs=13)
@@ -205,3 +209,47 @@ def test_two_nodes_train_one_point(cluster: Cluster, tmp_path: Path) -> None:
         for path in (training_folder(top, point) / "progress.jsonl" for top in (tmp_path / "runs", tmp_path / "alone"))
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_two_submitters_at_once_hand_over_each_point_once(cluster: Cluster, tmp_path: Path) -> None:
+    """And what status, logs and cancel say of it, with a sacct that answers nobody."""
+    (tmp_path / "sweep.py").write_text(RECIPE)
+    command = [sys.executable, "-m", "afbench", "sweep", "submit", "sweep.py", *ASKED]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted("20 points were 20 missing" in text for text in said) == [False, True], said
+    handed = Counter(
+        (submission.timed, name)
+        for submission in Ledger(tmp_path / "runs").read()
+        for task in submission.tasks
+        for name in task
+        if not submission.withdrawn
+    )
+    assert len(handed) == 40 and set(handed.values()) == {1}
+    until(lambda: working(cluster, tmp_path / "runs"))
+    (tmp_path / "sacct").write_text("#!/bin/sh\necho 'sacct: error: accounting is off' >&2\nexit 1\n")
+    (tmp_path / "sacct").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+    def without_accounting(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "afbench", "sweep", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    status = json.loads(without_accounting("status", "sweep.py", "--json"))
+    assert status["counts"]["running"] >= 2 and sum(status["counts"].values()) == 20
+    stages = [point["progress"]["stage"] for point in status["points"] if "progress" in point]
+    assert set(stages) & {"train", "evaluate"}
+    assert "training, step" in without_accounting("logs", "sweep.py", "--lines", "50")
+    assert "jobs cancelled: " in without_accounting("cancel", "sweep.py")
+    until(lambda: not cluster.run("squeue", "-h").stdout.strip())
+    counts = json.loads(without_accounting("status", "sweep.py", "--json"))["counts"]
+    assert counts["done"] + counts["missing"] == 20, counts

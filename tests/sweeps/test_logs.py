@@ -55,9 +55,14 @@ def test_lines_are_followed_as_they_come_also_of_logs_that_are_not_there_yet(
     monkeypatch.setattr("sweeps.logs.LOOK_SECONDS", 0.05)
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_text("before\n")
-    written = threading.Event()
+    followed, written = threading.Event(), threading.Event()
+
+    def go_on() -> bool:
+        followed.set()
+        return not written.is_set()
 
     def write() -> None:
+        followed.wait(10)
         with open(first, "a") as file:
             for part in ("a", "b\nc", "\n"):
                 file.write(part)
@@ -68,6 +73,6 @@ def test_lines_are_followed_as_they_come_also_of_logs_that_are_not_there_yet(
 
     writer = threading.Thread(target=write)
     writer.start()
-    found = list(follow([first, second], lambda: not written.is_set()))
+    found = list(follow([first, second], go_on))
     writer.join()
     assert found == [(first, "ab"), (first, "c"), (second, "d")]
