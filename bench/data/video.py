@@ -220,7 +220,7 @@ def _frames(path: Path, numbers: Sequence[int] | None = None) -> Iterator[VideoF
             if wanted and wanted[-1] >= count:
                 raise BadClip(str(path), f"has {count} frames, fewer than the {wanted[-1] + 1} expected")
             if numbers is None:
-                found = _all(container, stream, index)
+                found = _all(path, index)
             else:
                 found = (_searched if index.reliable else _counted)(container, stream, index, numbers)
             done = 0
@@ -235,12 +235,13 @@ def _frames(path: Path, numbers: Sequence[int] | None = None) -> Iterator[VideoF
         raise BadClip(str(path), f"cannot be decoded at frame {numbers[done]}, counted from 0")
 
 
-def _all(container: InputContainer, stream: VideoStream, index: Index) -> Iterator[VideoFrame]:
-    """Every frame that the index counts."""
+def _all(path: Path, index: Index) -> Iterator[VideoFrame]:
+    """Every frame that the index counts; the file is opened anew, since not all of them can be searched."""
     first = index.times[0] if index.times and index.reliable else None
-    for frame in _decoded(_from_start(container, stream, index)):
-        if first is None or (_time(frame) or 0) >= first:
-            yield frame
+    with av.open(str(path)) as container:
+        for frame in container.decode(_stream(path, container)):
+            if first is None or (_time(frame) or 0) >= first:
+                yield frame
 
 
 def _counted(

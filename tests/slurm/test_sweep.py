@@ -91,11 +91,11 @@ def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
-def until(what: Callable[[], object], seconds: float = 120) -> None:
+def until(what: Callable[[], object], seconds: float = 120, pause: float = 0.5) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.5)
+        time.sleep(pause)
 
 
 def working(cluster: Cluster, runs: Path) -> dict[str, str]:

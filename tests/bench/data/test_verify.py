@@ -151,8 +151,7 @@ def test_a_video_with_another_number_of_frames(
 
 def test_a_truncated_video(videos: Prepared, tmp_path: Path, video: bytes) -> None:
     (tmp_path / "media" / "b.webm").write_bytes(video[: len(video) // 2])
-    split, path, kind, text = only(videos)
-    assert (split, path, kind) == ("val", "b.webm", "damaged") and "is damaged in frame " in text
+    assert only(videos)[:3] == ("val", "b.webm", "short")
 
 
 @pytest.mark.parametrize("quick", [False, True])
