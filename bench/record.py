@@ -1,5 +1,6 @@
 """What a run leaves behind, and the only code that writes it. Imports no torch.
 
+    runs/<dataset>/names-<digest>.json                what its classes and validation videos are called
     runs/<dataset>/<method>/<training_id>/            experiment.json  checkpoint.pt  progress.jsonl  heartbeat.json
                                                       attempts.jsonl
     runs/<dataset>/<method>/<training_id>/points/<experiment_id>/     result.json  samples.parquet  clips.jpg
@@ -9,10 +10,12 @@ A valid result.json is the only meaning of "done". Records merge by copying fold
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,20 @@ def write_description(folder: Path, experiment: Experiment) -> None:
     path = folder / "experiment.json"
     if not path.exists():
         write_json(path, experiment.training_dict())
+
+
+def write_names(runs: Path, experiment: Experiment, classes: Sequence[str], videos: Sequence[str]) -> str:
+    """Keep, once for all points on the same videos, what classes and videos are called, by number.
+
+    Returns:
+        The file's name in the data set's folder, for the records.
+    """
+    values = {"classes": list(classes), "videos": list(videos)}
+    digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
+    path = runs / experiment.data.dataset / f"names-{digest}.json"
+    if not path.exists():
+        write_json(path, values)
+    return path.name
 
 
 EVALUATED = "evaluated.json"
@@ -118,6 +135,17 @@ class Result:
     path: Path
     experiment: Experiment
     values: dict[str, Any]
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """Of the data set's "classes" and its validation "videos", by number; both empty where nobody kept them."""
+        # runs/<dataset>/<method>/<training_id>/points/<experiment_id>/result.json
+        path = self.path.absolute().parents[4] / Path(str(self.values.get("names", ""))).name
+        try:
+            values = json.loads(path.read_text())
+            return {part: [str(name) for name in values[part]] for part in ("classes", "videos")}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return {"classes": [], "videos": []}
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from PIL import Image
 from afnet.contract import VideoModel
 from bench.attempts import attempt, read_attempts
 from bench.data.batches import Batch, present
+from bench.data.catalogue import find_dataset
 from bench.distributed import Team, team
 from bench.environment import available_cores, describe_device, describe_environment
 from bench.errors import UserError
@@ -38,6 +39,7 @@ from bench.record import (
     training_folder,
     write_evaluated,
     write_heartbeat,
+    write_names,
 )
 from bench.samples import write_samples
 from bench.timing import Point, measure_times
@@ -173,11 +175,18 @@ def _bring(
                 "processes": crew.size,
             }
             if crew.is_first:
+                facts["names"] = _write_names(runs, experiment)
                 write_evaluated(point, experiment, facts)
         ready.append(Point(own, experiment, cost))
     if crew.is_first and timed:
         for timing in dict.fromkeys(each.experiment.timing for each in ready):
             _time([each for each in ready if each.experiment.timing == timing], runs, report)
+
+
+def _write_names(runs: Path, experiment: Experiment) -> str:
+    source = find_dataset(experiment.data.dataset).open(experiment.data)
+    videos = [source.name("val", number) for number in range(experiment.data.val_clips)]
+    return write_names(runs, experiment, source.class_names, videos)
 
 
 def _seconds(trained: State) -> dict[str, Any]:

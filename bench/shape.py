@@ -108,6 +108,7 @@ RESULT: Shape = {
         "processes?": POSITIVE,
     },
     "attempts?": LIST,
+    "names?": TEXT,
     "environment": {
         "device": {"name": TEXT},
         "cores": NUMBER,

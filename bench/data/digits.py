@@ -161,6 +161,11 @@ class Digits:
         return len(CLASSES)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels."""
+        return CLASSES
+
+    @property
     def multi_label(self) -> bool:
         """A clip has one label."""
         return False

@@ -64,6 +64,11 @@ class Source(Protocol):
         ...
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels."""
+        ...
+
+    @property
     def multi_label(self) -> bool:
         """Whether a video may have several labels."""
         ...

@@ -54,6 +54,10 @@ class Stored:
         return len(self.prepared.classes)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.prepared.classes
+
+    @property
     def multi_label(self) -> bool:
         return self.prepared.metric == "map"
 

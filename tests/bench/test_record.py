@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from bench.data.digits import CLASSES
 from bench.errors import UserError
 from bench.experiment import SCHEMA
 from bench.record import find_result, point_folder, read_heartbeat, read_result, result_files, write_heartbeat
@@ -151,3 +153,14 @@ def test_damaged_samples_are_named(runs: Path, tmp_path: Path) -> None:
     path.write_bytes(source.read_bytes()[:100])
     with pytest.raises(UserError, match="not a readable file of samples"):
         read_samples(path)
+
+
+def test_points_on_the_same_videos_share_a_file_of_names(runs: Path, tmp_path: Path) -> None:
+    """And go without where it was left behind."""
+    results = [read_result(path) for path in result_files(runs)]
+    (path,) = (runs / "digits-in-motion").glob("names-*.json")
+    assert {result.values["names"] for result in results} == {path.name}
+    names = results[0].names
+    assert names["classes"][0] == CLASSES[0] and names["videos"] == [f"val/{number}" for number in range(6)]
+    shutil.copytree(results[0].path.parent, tmp_path / "a" / "b" / "c" / "d" / "points" / "e")
+    assert read_result(tmp_path / "a" / "b" / "c" / "d" / "points" / "e" / "result.json").names["videos"] == []

@@ -131,7 +131,7 @@ def test_a_sweep_survives_whatever_happens_to_it(cluster: Cluster, tmp_path: Pat
     # The submitter is killed when it has handed over a part.
     command = [sys.executable, "-m", "afbench", "sweep", "submit", "sweep.py", *ASKED]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as submitter:
-        until(lambda: [each for each in Ledger(runs).read() if each.job])
+        until(lambda: [each for each in Ledger(runs).read() if each.job], pause=0.002)
         submitter.kill()
     assert any(not each.job for each in Ledger(runs).read()) or len(Ledger(runs).read()) < 6
     again = sweep(tmp_path, "submit", "sweep.py", *ASKED)

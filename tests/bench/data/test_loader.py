@@ -96,6 +96,7 @@ class Numbered:
     side: int = 4
     classes: int = 5
     multi_label: bool = False
+    class_names: tuple[str, ...] = tuple("abcde")
     mirrored: bool = False
 
     def name(self, split: str, index: int) -> str:
