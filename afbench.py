@@ -104,7 +104,7 @@ class Run:
                 "keep is a setting: --set model.settings.keep=4 or --set model.settings.patch=128."
             )
         points = _grid(override(start, assignments), self.grid)
-        from bench.distributed import is_first
+        from bench.distributed import is_first, leave
         from bench.run import run_points
         from sweeps.progress import stage_bars
 
@@ -112,6 +112,7 @@ class Run:
             results = run_points(points, self.runs, report)
         for result in results if is_first() else ():
             _print_result(result.path)
+        leave()
 
 
 @dataclass(frozen=True)

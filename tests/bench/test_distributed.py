@@ -33,10 +33,12 @@ from tests.conftest import small
 RUN = """
 import json, sys
 from pathlib import Path
+from bench.distributed import leave
 from bench.experiment import from_dict
 from bench.run import run_experiment
 if __name__ == "__main__":
     run_experiment(from_dict(json.loads(Path(sys.argv[1]).read_text()), "the test"), Path(sys.argv[2]))
+    leave()
 """
 
 
