@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.files import make_folder, replacing
+from reports.axes import Cost, metric_of
+
 FORMATS = ("png", "svg", "pdf")
 WIDTH, HEIGHT = 6.4, 4.2  # inches: a column and a half of a two-column paper
 # Markers and colours both tell the methods apart; the palette is safe for the colour blind.
@@ -29,8 +33,12 @@ def style() -> Any:
 
 
 def save(figure: Figure, folder: Path, name: str) -> dict[str, str]:
-    """Write a figure in every format; returns the file name of each."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a figure in every format; returns the file name of each.
+
+    Raises:
+        UserError: where a file cannot be written.
+    """
+    make_folder(folder)
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Software": None},
         "svg": {"Date": None},
@@ -38,26 +46,150 @@ def save(figure: Figure, folder: Path, name: str) -> dict[str, str]:
     }
     with plt.rc_context(style()):
         for suffix in FORMATS:
-            figure.savefig(folder / f"{name}.{suffix}", dpi=160, bbox_inches="tight", metadata=metadata[suffix])
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=suffix, dpi=160, bbox_inches="tight", metadata=metadata[suffix])
+            with replacing(folder / f"{name}.{suffix}") as file:
+                file.write(drawn.getbuffer())
     plt.close(figure)
     return {suffix: f"{name}.{suffix}" for suffix in FORMATS}
 
 
-def pareto(costs: list[float], values: list[float]) -> list[bool]:
-    """Which points no other one beats: cheaper or equal, and better or equal, and not the same."""
-    pairs = list(zip(costs, values, strict=True))
-    return [not any((c <= cost and v >= value) and (c, v) != (cost, value) for c, v in pairs) for cost, value in pairs]
+Looks = dict[str, tuple[Any, str]]
+"""Colour and marker of each method."""
 
 
-def accuracy_vs_gflops(table: pd.DataFrame, ceiling: float | None) -> Figure:
-    """Top-1 against executed GFLOPs, a frontier line per method."""
-    return _frontier(table, "gflops", "GFLOPs per video (multiply-adds executed, 1e9)", ceiling, cheaper_is_less=True)
+def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, published: Any = None) -> Figure:
+    """Accuracy against a cost: a line for each method through those of its points that no other of it beats.
+
+    Args:
+        table: points, as `reports.load.pool` gives them.
+        ceiling: share of videos that a model blind to the order of frames can get right, drawn where there is one.
+        published: rows with method, gflops and value, drawn hollow and grey.
+    """
+    table = table[table[cost.column].notna()]
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        if ceiling is not None:
+            _draw_ceiling(axes, ceiling)
+        for method, (colour, marker) in looks(table).items():
+            _draw_method(axes, table[table["method"] == method].sort_values(cost.column), cost, colour, marker)
+        if published is not None and len(published) and cost.column == "gflops":
+            _draw_published(axes, published)
+        devices = f"\n({', '.join(sorted(table['device'].unique()))})" if cost.timed else ""
+        axes.set_xlabel(cost.label + devices)
+        axes.set_ylabel(metric_of(table))
+        axes.set_ylim(max(0.0, table["value"].min() - 8), 101.5)
+        axes.margins(x=0.12)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+        sns.despine(figure)
+    return figure
 
 
-def accuracy_vs_throughput(table: pd.DataFrame, ceiling: float | None) -> Figure:
-    """Top-1 against videos a second of the executed path, quartiles of the timing as bars."""
-    label = f"videos per second, offline, model only\n({', '.join(sorted(table['device'].unique()))})"
-    return _frontier(table, "videos_per_second", label, ceiling, cheaper_is_less=False)
+def _draw_ceiling(axes: Axes, ceiling: float) -> None:
+    axes.axhline(100 * ceiling, color="0.45", linestyle=":", linewidth=1)
+    axes.annotate(
+        "ceiling of a model blind to the order of frames",
+        (1, 100 * ceiling),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+        color="0.35",
+    )
+
+
+def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
+    axes.scatter(
+        published["gflops"],
+        published["value"],
+        facecolors="none",
+        edgecolors="0.55",
+        s=30,
+        linewidths=0.8,
+        label="published",
+        zorder=2,
+    )
+
+
+def saving(table: pd.DataFrame) -> Figure:
+    """Time saved against multiply-adds saved; on the line a saving is perfect, at 0 it is on paper only."""
+    rows = table[table["saving_realised"].notna()].assign(saved=lambda of: of["gflops_dense"] / of["gflops"] - 1)
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        most = 1.15 * float(rows["saved"].max())
+        axes.plot([0, most], [0, most], color="0.45", linewidth=1)
+        axes.annotate("perfect", (most, most), xytext=(-4, -10), textcoords="offset points", ha="right", fontsize=7)
+        axes.axhline(0, color="0.75", linewidth=0.8)
+        for method, (colour, marker) in looks(table).items():
+            own = rows[rows["method"] == method]
+            if own.empty:
+                continue
+            low, value, high = (own["saved"] * own[f"saving_{end}"] for end in ("low", "realised", "high"))
+            axes.errorbar(own["saved"], value, yerr=[value - low, high - value], fmt="none", ecolor=colour, alpha=0.5)
+            hollow = own["noisy"].astype(bool).to_numpy()
+            faces = [("none" if empty else colour) for empty in hollow]
+            axes.scatter(own["saved"], value, facecolors=faces, edgecolors=[colour], marker=marker, s=46, label=method)
+        axes.set_xlabel("multiply-adds saved: dense / executed - 1")
+        axes.set_ylabel("time saved: dense / skipped - 1, offline")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+        sns.despine(figure)
+    return figure
+
+
+def curve(table: pd.DataFrame, x: str, label: str, style_of: Looks | None = None) -> Figure:
+    """Accuracy over a knob, a line for each method; a faint dot for each seed, bars for the interval.
+
+    Args:
+        style_of: each method's looks, where they are to be those of another figure.
+    """
+    rows = table[table[x].notna()]
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        for method, (colour, marker) in (style_of or looks(rows)).items():
+            own = rows[rows["method"] == method].sort_values(x)
+            if own.empty:
+                continue
+            _draw_bars(axes, own, x, colour)
+            axes.plot(own[x], own["value"], color=colour, marker=marker, markersize=6, linewidth=1.2, label=method)
+            for place, values in zip(own[x], own["spread"], strict=True):
+                if len(values) > 1:
+                    axes.scatter([place] * len(values), values, color=colour, s=9, alpha=0.35)
+        axes.set_xlabel(label)
+        axes.set_ylabel(metric_of(table))
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+        sns.despine(figure)
+    return figure
+
+
+def kept_per_block(ratios: dict[str, list[float]]) -> Figure:
+    """Share of frames that each block computes in full, a line for each point, by its name."""
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        for number, (name, shares) in enumerate(ratios.items()):
+            places = range(1, len(shares) + 1)
+            axes.plot(places, shares, marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1, label=name)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("block, in network order")
+        axes.set_ylabel("kept ratio")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
+        sns.despine(figure)
+    return figure
+
+
+def cost_per_video(deciles: dict[str, list[float]]) -> Figure:
+    """What share of the videos costs no more than so many multiply-adds, a line for each point through its deciles."""
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        for number, (name, macs) in enumerate(deciles.items()):
+            shares = np.linspace(0, 1, len(macs))
+            marker = MARKERS[number % len(MARKERS)]
+            axes.plot(np.array(macs) / 1e9, shares, marker=marker, markersize=4, linewidth=1, label=name)
+        axes.set_xlabel("GFLOPs (multiply-adds executed, 1e9)")
+        axes.set_ylabel("share of videos that cost no more")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
+        sns.despine(figure)
+    return figure
 
 
 def roofline(table: pd.DataFrame) -> Figure:
@@ -76,7 +208,7 @@ def roofline(table: pd.DataFrame) -> Figure:
                 fontsize=7,
                 color="0.35",
             )
-        for method, (colour, marker) in _looks(table).items():
+        for method, (colour, marker) in looks(table).items():
             rows = table[table["method"] == method].assign(reached=table["macs_per_second"] / 1e9)
             sns.scatterplot(
                 data=rows, x="macs_per_byte", y="reached", color=colour, marker=marker, s=46, ax=axes, label=method
@@ -89,8 +221,8 @@ def roofline(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _looks(table: pd.DataFrame) -> dict[str, tuple[Any, str]]:
-    """Colour and marker of each method, both its own."""
+def looks(table: pd.DataFrame) -> Looks:
+    """Colour and marker of each method of a table; no two share both."""
     methods = list(dict.fromkeys(table["method"]))
     # A step further in each round through the palette, so that no two methods share both.
     return {
@@ -99,72 +231,59 @@ def _looks(table: pd.DataFrame) -> dict[str, tuple[Any, str]]:
     }
 
 
-def _frontier(table: pd.DataFrame, x: str, label: str, ceiling: float | None, *, cheaper_is_less: bool) -> Figure:
-    with sns.axes_style("whitegrid"), plt.rc_context(style()):
-        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
-        if ceiling is not None:
-            axes.axhline(100 * ceiling, color="0.45", linestyle=":", linewidth=1)
-            axes.annotate(
-                "ceiling of a model blind to the order of frames",
-                (1, 100 * ceiling),
-                xycoords=("axes fraction", "data"),
-                xytext=(-4, 3),
-                textcoords="offset points",
-                ha="right",
-                fontsize=7,
-                color="0.35",
-            )
-        for method, (colour, marker) in _looks(table).items():
-            rows = table[table["method"] == method].sort_values(x)
-            _draw_method(axes, rows, x, colour, marker, cheaper_is_less)
-        axes.set_xlabel(label)
-        axes.set_ylabel("top-1 accuracy (%)")
-        axes.set_ylim(max(0.0, table["top1"].min() - 8), 101.5)
-        axes.margins(x=0.12)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-        sns.despine(figure)
-    return figure
-
-
-def _draw_method(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, marker: str, cheaper_is_less: bool) -> None:
-    # A noisy time ranks nothing: hollow, and on no frontier.
-    timed = x == "videos_per_second"
-    quiet = ~rows["noisy"].astype(bool) if timed else pd.Series(True, index=rows.index)
-    costs = rows[x] if cheaper_is_less else -rows[x]
-    unbeaten = iter(pareto(costs[quiet].tolist(), rows["top1"][quiet].tolist()))
-    best = pd.Series([of and next(unbeaten) for of in quiet], index=rows.index, dtype=bool)
-    axes.errorbar(
-        rows[x],
-        rows["top1"],
-        yerr=_distances(rows, "top1"),
-        xerr=_distances(rows, x) if timed else None,
-        fmt="none",
-        ecolor=colour,
-        elinewidth=0.8,
-        alpha=0.5,
-    )
+def _draw_method(axes: Axes, rows: pd.DataFrame, cost: Cost, colour: Any, marker: str) -> None:
+    # A noisy time ranks nothing: hollow, and on no frontier. What another point beats is faded.
+    x, ranked, best = cost.column, cost.ranked(rows), cost.unbeaten(rows)
+    _draw_bars(axes, rows, x, colour, times=cost.timed)
     if best.any():
-        sns.lineplot(data=rows[best], x=x, y="top1", color=colour, ax=axes, linewidth=1.2, errorbar=None)
+        sns.lineplot(data=rows[best], x=x, y="value", color=colour, ax=axes, linewidth=1.2, errorbar=None)
     label = rows["method"].iloc[0]
-    if quiet.any():
-        sns.scatterplot(
-            data=rows[quiet], x=x, y="top1", color=colour, marker=marker, s=46, ax=axes, label=label, zorder=3
-        )
-    hollow = rows[~quiet]
+    for chosen, opacity in ((best, 1.0), (ranked & ~best, 0.35)):
+        if chosen.any():
+            axes.scatter(
+                rows.loc[chosen, x],
+                rows.loc[chosen, "value"],
+                color=colour,
+                marker=marker,
+                s=46,
+                alpha=opacity,
+                label=label,
+                zorder=3,
+            )
+            label = None
+    hollow = rows[~ranked]
     if len(hollow):
-        own = None if quiet.any() else label
-        axes.scatter(hollow[x], hollow["top1"], facecolors="none", edgecolors=[colour], marker=marker, s=40, label=own)
+        axes.scatter(
+            hollow[x], hollow["value"], facecolors="none", edgecolors=[colour], marker=marker, s=40, label=label
+        )
     # Neighbours' labels go below and above in turn, so that close points stay readable.
     sides = ((5, -11), (5, 5)) * len(rows)
-    for dominated, row, side in zip([not b for b in best], rows.to_dict("records"), sides, strict=False):
+    for on_it, row, side in zip(best, rows.to_dict("records"), sides, strict=False):
         axes.annotate(
             row["point"],
-            (row[x], row["top1"]),
+            (row[x], row["value"]),
             xytext=side,
             textcoords="offset points",
             fontsize=7,
             color=colour,
-            alpha=0.6 if dominated else 1,
+            alpha=1 if on_it else 0.6,
+        )
+
+
+def _draw_bars(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, times: bool = False) -> None:
+    """Intervals of the accuracy, where it has any, and of a time."""
+    known = rows[rows["value_low"].notna()]
+    both = times and f"{x}_low" in rows
+    if len(known):
+        axes.errorbar(
+            known[x],
+            known["value"],
+            yerr=_distances(known, "value"),
+            xerr=_distances(known, x) if both else None,
+            fmt="none",
+            ecolor=colour,
+            elinewidth=0.8,
+            alpha=0.5,
         )
 
 

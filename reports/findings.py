@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 
 def findings(table: pd.DataFrame) -> list[str]:
-    """Sentences for the top of a report, in a fixed order."""
-    sentences = (_motion, _frames, _ratio, _selection, _cells, _samplers, _saving, _warnings, _withheld)
+    """Sentences for the top of a report of one data set, in a fixed order.
+
+    Args:
+        table: points, as `reports.load.pool` gives them.
+    """
+    sentences = (_motion, _frames, _ratio, _selection, _cells, samplers, _saving, _warnings, _withheld)
     return [text for text in (sentence(table) for sentence in sentences) if text]
 
 
@@ -27,10 +33,11 @@ def _motion(table: pd.DataFrame) -> str:
     tsn, tsm = _only(table, method="TSN", frames=8), _only(table, method="TSM", frames=8)
     if tsn is None or tsm is None:
         return ""
-    relation = "beats" if tsm["top1"] > tsn["top1"] else "does not beat"
+    relation = "beats" if tsm["value"] > tsn["value"] else "does not beat"
     return (
         f"Motion matters: at 8 frames TSM, which sees the order of frames, {relation} TSN, which does not: "
-        f"{tsm['top1']:.1f}% against {tsn['top1']:.1f}% top-1 for {tsm['gflops']:.4f} and {tsn['gflops']:.4f} GFLOPs."
+        f"{tsm['value']:.1f}% against {tsn['value']:.1f}% {tsm['metric']} for {tsm['gflops']:.4f} and "
+        f"{tsn['gflops']:.4f} GFLOPs."
     )
 
 
@@ -52,8 +59,8 @@ def _ratio(table: pd.DataFrame) -> str:
         return ""
     saved = 1 - half["gflops"] / full["gflops"]
     return (
-        f"Care less: AFNet at 8 frames and ratio 0.5 reaches {half['top1']:.1f}% top-1, "
-        f"{half['top1'] - full['top1']:+.1f} points against ratio 1, and executes {saved:.1%} fewer multiply-adds."
+        f"Care less: AFNet at 8 frames and ratio 0.5 reaches {half['value']:.1f}% {half['metric']}, "
+        f"{half['value'] - full['value']:+.1f} points against ratio 1, and executes {saved:.1%} fewer multiply-adds."
     )
 
 
@@ -90,7 +97,7 @@ RIVALRIES = (
 MATCHED = 1.02
 
 
-def _samplers(table: pd.DataFrame) -> str:
+def samplers(table: pd.DataFrame) -> str:
     """Every learned sampler against the best control that costs no more."""
     parts = []
     for learned, controls in RIVALRIES:
@@ -98,19 +105,24 @@ def _samplers(table: pd.DataFrame) -> str:
             cheap = table[table["name"].isin(controls) & (table["gflops"] <= MATCHED * row["gflops"])]
             if cheap.empty:
                 continue
-            best = cheap.loc[cheap["top1"].idxmax()]
-            low, high = row["top1_low"], row["top1_high"]
-            verdict = "beats" if low > best["top1"] else "loses to" if high < best["top1"] else "ties"
+            best = cheap.loc[cheap["value"].idxmax()]
             parts.append(
-                f"{row['method']} {row['point']} {verdict} {best['method']} {best['point']} ({row['top1']:.1f} against "
-                f"{best['top1']:.1f}%)"
+                f"{row['method']} {row['point']} {_verdict(row, best)} {best['method']} {best['point']} "
+                f"({row['value']:.1f} against {best['value']:.1f}%)"
             )
     if not parts:
         return ""
     return (
-        "Learned samplers against the best control that costs no more (ties within the 95% interval over videos): "
+        "Learned samplers against the best control that costs no more (ties within their 95% interval): "
         f"{', '.join(parts)}."
     )
+
+
+def _verdict(row: dict[str, Any], best: pd.Series) -> str:
+    """Beside another point, by the row's own interval, where it has one."""
+    if row["value_low"] is None or pd.isna(row["value_low"]):
+        return "stands beside"
+    return "beats" if row["value_low"] > best["value"] else "loses to" if row["value_high"] < best["value"] else "ties"
 
 
 def _saving(table: pd.DataFrame) -> str:

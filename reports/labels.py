@@ -9,8 +9,9 @@ from bench.experiment import POINT_PARTS, Experiment
 from bench.methods import find_method
 from bench.settings import KNOBS
 
-# Told by a title, a point's label or a column of the table.
+# Told by a title, a point's label or a column of the table; points of several seeds are one point.
 TOLD = (
+    "training.seed",
     "data.dataset",
     "model.method",
     "model.frames",
@@ -30,7 +31,7 @@ def method_labels(experiments: list[Experiment]) -> list[str]:
     """A name for each experiment's method: its title, then each field whose value is not that of all the others.
 
     A setting of the method is compared within the method, any other field within the data set. Two of these
-    experiments of one label, number of frames and values of KNOBS are the same experiment.
+    experiments of one label, number of frames and values of KNOBS differ in the seed of their training at most.
     """
     fields = [_flat(experiment) for experiment in experiments]
     values: dict[tuple[str, ...], set[Any]] = defaultdict(set)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.errors import UserError, unknown
+from bench.experiment import Experiment
 from bench.metrics import METRICS
 from bench.record import Result, read_result, result_files
 from bench.savings import saving_realised
 from bench.settings import KNOBS
-from reports.filmstrip import Filmstrip, draw_filmstrip
 from reports.labels import knobs_of, method_labels, title
 
 POLICIES = ("stop", "skip")
@@ -21,23 +22,23 @@ POLICIES = ("stop", "skip")
 
 @dataclass(frozen=True)
 class Records:
-    """What was found, all of it: nothing is read after this.
+    """What was found.
 
     Attributes:
         results: of the points, ordered as `table`.
-        table: a row a point.
-        filmstrips: by experiment_id, of the points that decide about frames.
+        table: a row a record.
+        pooled: a row a point: records that differ in the seed of their training alone are one.
         left_out: for each record that could not be read, its path and why.
     """
 
     results: list[Result]
     table: pd.DataFrame
-    filmstrips: dict[str, Filmstrip]
+    pooled: pd.DataFrame
     left_out: dict[str, str]
 
 
 def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
-    """Read every record below these folders, its samples and its sheet of clips too.
+    """Read every record below these folders.
 
     Args:
         folders: or single result.json files.
@@ -49,19 +50,16 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
     if on_bad not in POLICIES:
         raise unknown("policy", on_bad, POLICIES, "--on-bad")
     found: dict[str, Result] = {}
-    filmstrips: dict[str, Filmstrip] = {}
     left_out: dict[str, str] = {}
     for path in [path for folder in folders for path in result_files(folder)]:
         try:
             result = read_result(path)
-            filmstrip = draw_filmstrip(result)
+            _check_files(path)
         except UserError as error:
             if on_bad == "stop":
                 raise
             left_out[str(path)] = str(error)
             continue
-        if filmstrip is not None:
-            filmstrips[result.values["experiment_id"]] = filmstrip
         earlier = found.setdefault(result.values["experiment_id"], result)
         if earlier.values != result.values:
             raise UserError(
@@ -73,10 +71,69 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
             f"No readable record below {', '.join(map(str, folders))}; expected a folder that `afbench run` or "
             f"`afbench demo` wrote.{left}"
         )
-    labels = method_labels([result.experiment for result in found.values()])
-    pairs = [(_row(result, label), result) for result, label in zip(found.values(), labels, strict=True)]
+    return _records(list(found.values()), left_out)
+
+
+def without(records: Records, damaged: dict[Path, str]) -> Records:
+    """The records without those whose files turned out to be damaged, by the path of their result and why."""
+    left_out = records.left_out | {str(path): why for path, why in damaged.items()}
+    kept = [result for result in records.results if result.path not in damaged]
+    if not kept:
+        raise UserError(f"None of the {len(records.results)} records can be used: {'; '.join(damaged.values())}")
+    return _records(kept, left_out)
+
+
+def _records(results: list[Result], left_out: dict[str, str]) -> Records:
+    labels = method_labels([result.experiment for result in results])
+    pairs = [(_row(result, label), result) for result, label in zip(results, labels, strict=True)]
     pairs.sort(key=_order)
-    return Records([result for _, result in pairs], pd.DataFrame([row for row, _ in pairs]), filmstrips, left_out)
+    table = pd.DataFrame([row for row, _ in pairs])
+    return Records([result for _, result in pairs], table, pool(table), left_out)
+
+
+def _check_files(path: Path) -> None:
+    """UserError unless a record's other files are there; those that are shown are read, and checked, when they are."""
+    for name in ("samples.parquet", "clips.jpg"):
+        if not path.with_name(name).is_file():
+            raise UserError(f"{path.with_name(name)} is missing; expected it beside the record it is part of.")
+
+
+# Of a point over seeds, beside means: whether any seed had it.
+ANY = ("noisy",)
+# Student's t beyond which 2.5% lie, by degrees of freedom; the normal's beyond.
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+def pool(table: pd.DataFrame) -> pd.DataFrame:
+    """Records to points: means over seeds, and how far they may be off.
+
+    value_low and value_high are of the seeds' mean (Student's t) where there are several, else of the videos (Wilson);
+    `interval` says which. `seeds` and `experiment_ids` say what was pooled, `spread` is the seeds' values.
+    """
+    rows = []
+    for _, group in table.groupby("point_id", sort=False):
+        row = group.iloc[0].to_dict()
+        if len(group) > 1:
+            numbers = group.select_dtypes("number")
+            row |= numbers.mean().to_dict() | {name: bool(group[name].any()) for name in ANY}
+            row |= {name: int(group[name].iloc[0]) for name in ("frames", "trained_frames", "views")}
+            row |= _over_seeds(group["value"].tolist())
+            row["warnings"] = _said(group)
+        row |= {"spread": group["value"].tolist(), "experiment_ids": group["experiment_id"].tolist()}
+        rows.append({**row, "seeds": len(group)})
+    return pd.DataFrame(rows)
+
+
+def _said(group: pd.DataFrame) -> str:
+    return " ".join(dict.fromkeys(text for text in group["warnings"] if text))
+
+
+def _over_seeds(values: list[float]) -> dict[str, Any]:
+    """Of the mean of several seeds."""
+    n, mean = len(values), statistics.fmean(values)
+    t = STUDENT[n - 2] if n - 2 < len(STUDENT) else 1.96
+    half = t * statistics.stdev(values) / n**0.5
+    return {"value_low": max(mean - half, 0.0), "value_high": min(mean + half, 100.0), "interval": "seeds"}
 
 
 def _order(pair: tuple[dict[str, Any], Result]) -> tuple[Any, ...]:
@@ -108,8 +165,10 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "execution": experiment.evaluation.execution,
         "videos": videos,
         "views": result.values["macs"]["views"],
+        "point_id": _without_seed(experiment),
         "map": metrics.get("map"),
         "top1": metrics["top1"],
+        **_value(metrics, videos),
         **_percent_interval(metrics["top1"], videos),
         "top5": metrics["top5"],
         "gflops": metrics["macs"] / 1e9,
@@ -126,6 +185,20 @@ def _row(result: Result, label: str) -> dict[str, Any]:
     }
     row["point"] = point_label(row)
     return {**row, **_timing(result, row)}
+
+
+def _without_seed(experiment: Experiment) -> str:
+    """The id that the experiment would have with the first seed."""
+    return replace(experiment, training=replace(experiment.training, seed=0)).experiment_id
+
+
+def _value(metrics: dict[str, Any], videos: int) -> dict[str, Any]:
+    """The data set's own metric; of mAP, which is no share of the videos, the interval takes a comparison."""
+    if "map" in metrics:
+        return {"metric": "mAP", "value": metrics["map"], "value_low": None, "value_high": None, "interval": ""}
+    low, high = wilson(metrics["top1"] / 100, videos)
+    ends = {"value_low": 100 * low, "value_high": 100 * high}
+    return {"metric": "top-1", "value": metrics["top1"], **ends, "interval": "videos"}
 
 
 def _percent_interval(top1: float, videos: int) -> dict[str, float]:

@@ -1,25 +1,90 @@
-"""The page: findings, figures, tables and filmstrips of one or more runs folders, in one folder without network."""
+"""The site: pages, figures, tables and charts of one or more runs folders, in one folder that needs no network.
+
+index.html                  what the points say, and where it stands
+data-<dataset>.html         accuracy against cost, all figures, the table of points
+method-<name>.html          a method's points
+question-<name>.html        a question of the suite and the points that answer it
+points/<experiment>.html    one record
+definitions.html  environment.html
+<dataset>/                  figures (png, svg, pdf) and tables (html, csv, md, tex)
+assets/                     style, script, charts' points, and Plotly with its licence
+"""
 
 from __future__ import annotations
 
-import base64
+import importlib.resources
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import files as files_of
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 
+from bench.attempts import read_attempts
 from bench.data.catalogue import find_dataset
+from bench.errors import UserError
 from bench.files import check_folder, make_folder, replacing, write_text
 from bench.metrics import METRICS
 from bench.record import Result
-from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, roofline, save
-from reports.filmstrip import Filmstrip
+from reports import figures
+from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
-from reports.load import Records, load_records
+from reports.load import Records, load_records, without
+from reports.pages import chart_of, costs_of, point_page, slugs, source_of, table_of
+from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
 
-TITLE = "afnet-bench report"
+# Points whose samples are read to draw what they looked at: those that nothing beats first.
+DETAILED = 200
+# Figures with a line for each point: file, metric, caption.
+PER_POINT = (
+    ("kept-per-block", "kept_ratio_per_block", "Share of frames that each block computes.", figures.kept_per_block),
+    (
+        "cost-per-video",
+        "macs_deciles",
+        "What share of the videos costs no more than so many multiply-adds.",
+        figures.cost_per_video,
+    ),
+)
+LINES = 12  # of them at most
+
+
+@dataclass
+class Group:
+    """All of one data set.
+
+    Attributes:
+        table: its records; pooled: its points.
+        folder: of its figures and tables, in the site.
+    """
+
+    name: str
+    title: str
+    table: pd.DataFrame
+    pooled: pd.DataFrame
+    ceiling: float | None
+    questions: list[tuple[Question, pd.DataFrame]] = field(default_factory=list)
+
+    @property
+    def file(self) -> str:
+        return f"data-{self.name}.html"
+
+    @property
+    def subtitle(self) -> str:
+        """In words, what was measured on what."""
+        videos = ", ".join(str(count) for count in sorted(self.table["videos"].unique()))
+        counts = sorted(self.table["views"].unique())
+        views = f"{', '.join(map(str, counts))} {'view' if counts == [1] else 'views'}"
+        devices = ", ".join(sorted(self.table["device"].unique()))
+        return (
+            f"{len(self.pooled)} points of {self.pooled['method'].nunique()} methods from {len(self.table)} records; "
+            f"{videos} validation videos, {views} each; GFLOPs are multiply-adds that were executed; timed on "
+            f"{devices}."
+        )
 
 
 def write_site(runs: list[Path], out: Path, *, on_bad: str = "stop") -> Path:
@@ -32,85 +97,234 @@ def write_site(runs: list[Path], out: Path, *, on_bad: str = "stop") -> Path:
     """
     check_folder(out)
     records = load_records(runs, on_bad)
-    make_folder(out)
-    groups = [_group(name, rows, records, out) for name, rows in records.table.groupby("dataset", sort=True)]
-    environment = Environment(
-        loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    page = environment.get_template("index.html").render(
-        title=TITLE,
-        subtitle=f"{len(records.results)} points on {', '.join(group['title'] for group in groups)}.",
-        findings=findings(records.table),
-        left_out=records.left_out,
-        groups=groups,
-        metrics=METRICS,
-        environments=_environments(records.results),
-    )
-    write_text(out / "index.html", page)
-    return out / "index.html"
+    strips, damaged = _filmstrips(records, on_bad)
+    if damaged:
+        records = without(records, damaged)
+    for folder in (out, out / "assets", out / "points"):
+        make_folder(folder)
+    return _Site(records, strips, _unfinished(runs), out).write()
 
 
-def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[str, Any]:
-    """Everything of one data set; its files go into a folder of its name."""
-    dataset = find_dataset(name)
-    folder = out / name
-    make_folder(folder)
-    figures = [
-        _figure(accuracy_vs_gflops(table, dataset.order_blind_ceiling), folder, "accuracy-vs-gflops",
-                "Top-1 accuracy against executed GFLOPs per video; a line joins the points of a method that no other "
-                "point of it beats. Vertical bars: 95% interval over videos (Wilson)."),
-        _figure(accuracy_vs_throughput(table, dataset.order_blind_ceiling), folder, "accuracy-vs-throughput",
-                "Top-1 accuracy against videos per second of the executed path; horizontal bars are quartiles. Hollow "
-                "points were timed with noise and rank nothing."),
-    ]  # fmt: skip
-    known = table[table["utilisation"].notna()]
-    if len(known):
-        caption = (
-            "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
-            "device allows, by copying on the left and by matrix products on the right, both measured on it."
+def _filmstrips(records: Records, on_bad: str) -> tuple[dict[str, Any], dict[Path, str]]:
+    """What points looked at, by experiment id, and which records have damaged files; before anything is written."""
+    unbeaten = pd.concat(
+        [cost.unbeaten(rows) for _, rows in records.table.groupby("dataset") for cost in costs_of(rows)], axis=1
+    ).any(axis=1)
+    order = unbeaten.sort_values(ascending=False, kind="stable").index[:DETAILED]
+    found, damaged = {}, {}
+    for place in sorted(order):
+        result = records.results[place]
+        try:
+            found[str(result.values["experiment_id"])] = draw_filmstrip(result)
+        except UserError as error:
+            if on_bad == "stop":
+                raise
+            damaged[result.path] = str(error)
+    return found, damaged
+
+
+def _unfinished(runs: Sequence[Path]) -> str:
+    """In words, what these folders hold that is no record yet; "" where there is nothing."""
+    begun = timed = 0
+    for folder in runs:
+        for point in folder.glob("*/*/*/points/*") if folder.is_dir() else ():
+            if not (point / "result.json").exists():
+                timed += (point / "evaluated.json").exists()
+                begun += 1
+    return f"{begun} points were begun and have no record, {timed} of them lack only their times" if begun else ""
+
+
+class _Site:
+    """Writes all files."""
+
+    def __init__(self, records: Records, strips: dict[str, Any], unfinished: str, out: Path) -> None:
+        self.records, self.strips, self.unfinished, self.out = records, strips, unfinished, out
+        self.results = {str(result.values["experiment_id"]): result for result in records.results}
+        self.groups = [self._group(str(name), rows) for name, rows in records.table.groupby("dataset", sort=True)]
+        self.templates = Environment(
+            loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
         )
-        figures.append(_figure(roofline(known), folder, "roofline", caption))
-    videos = ", ".join(str(count) for count in sorted(table["videos"].unique()))
-    counts = sorted(table["views"].unique())
-    views = f"{', '.join(map(str, counts))} {'view' if counts == [1] else 'views'}"
-    caption = (
-        f"{dataset.title}, {videos} validation videos, {views} each; GFLOPs are multiply-adds; timed on "
-        f"{', '.join(sorted(table['device'].unique()))}."
-    )
-    return {
-        "title": dataset.title,
-        "folder": name,
-        "figures": figures,
-        "table": write_tables(table, folder, caption),
-        "filmstrips": _filmstrips(table, records.filmstrips, folder),
-    }
+        methods = list(dict.fromkeys(records.pooled["method"]))
+        self.methods = {name: f"method-{file}.html" for name, file in slugs(methods).items()}
+        self.asked = [each for each in QUESTIONS if any(each is asked for g in self.groups for asked, _ in g.questions)]
+        self.pages = [
+            {"file": "index.html", "name": "Overview"},
+            *({"file": group.file, "name": group.title} for group in self.groups),
+            *({"file": _file(question), "name": question.title} for question in self.asked),
+            {"file": "methods.html", "name": "Methods"},
+            {"file": "definitions.html", "name": "Definitions"},
+            {"file": "environment.html", "name": "Environment"},
+        ]
+
+    def _group(self, name: str, table: pd.DataFrame) -> Group:
+        dataset = find_dataset(name)
+        pooled = self.records.pooled
+        pooled = pooled[pooled["dataset"] == name].reset_index(drop=True)
+        return Group(name, dataset.title, table, pooled, dataset.order_blind_ceiling, answered(pooled))
+
+    def write(self) -> Path:
+        """Everything; the front page last, since it says that the others are there."""
+        self._assets()
+        fronts = []
+        for group in self.groups:
+            shown = self._figures(group)
+            caption = f"{group.title}. {group.subtitle}"
+            write_tables(group.pooled, self.out / group.name, caption)
+            page = {**chart_of(group.name, group.pooled), **table_of(group.pooled, caption)}
+            page |= {"folder": group.name, "figures": shown, "subtitle": group.subtitle}
+            self._page(group.file, group.title, "dataset.html", group=page)
+            fronts.append(self._front(group, shown[0]))
+        self._methods()
+        for question in self.asked:
+            self._question(question)
+        self._points()
+        self._page("definitions.html", "Definitions", "definitions.html", metrics=METRICS)
+        facts = {"environments": _environments(self.records.results), "failed": _failed(self.records.results)}
+        self._page("environment.html", "Environment", "environment.html", **self._absent, **facts)
+        count = len(self.records.results)
+        names = ", ".join(group.title for group in self.groups)
+        subtitle = f"{count} record{'s' * (count != 1)} on {names}."
+        return self._page("index.html", "Report", "index.html", subtitle=subtitle, groups=fronts, **self._absent)
+
+    @property
+    def _absent(self) -> dict[str, Any]:
+        return {"left_out": self.records.left_out, "unfinished": self.unfinished}
+
+    def _page(self, file: str, title: str, template: str, **values: Any) -> Path:
+        path = self.out / file
+        root = "../" * (len(Path(file).parts) - 1)
+        text = self.templates.get_template(template).render(
+            title=title, here=file, root=root, pages=self.pages, **values
+        )
+        write_text(path, text)
+        return path
+
+    def _assets(self) -> None:
+        folder = self.out / "assets"
+        for name in ("site.css", "site.js"):
+            write_text(folder / name, (importlib.resources.files("reports") / "assets" / name).read_text())
+        for name, content in _plotly().items():
+            with replacing(folder / name) as file:
+                file.write(content)
+        for group in self.groups:
+            write_text(folder / f"points-{group.name}.js", source_of(group.name, group.pooled, self.results))
+
+    def _figures(self, group: Group) -> list[dict[str, Any]]:
+        """Draw and save them; what the page says of each."""
+        table, metric = group.pooled, group.pooled["metric"].iloc[0]
+        drawn: list[tuple[str, str, Callable[[], Figure]]] = []
+        for cost in costs_of(table):
+            caption = (
+                f"{metric} against {cost.label}; a line joins the points of a method that no other point of it beats, "
+                "which are not faded. Vertical bars: 95% interval over videos, or over seeds where there are several."
+            )
+            caption += " Hollow points were timed with noise and rank nothing." if cost.timed else ""
+            drawn.append((cost.file, caption, partial(figures.frontier, table, cost, group.ceiling)))
+        if table["saving_realised"].notna().any():
+            caption = (
+                "Time saved against multiply-adds saved, each beside the dense network of the same weights. On the "
+                "line a saving is perfect; at 0 it is on paper only."
+            )
+            drawn.append(("saving", caption, partial(figures.saving, table)))
+        if table["utilisation"].notna().any():
+            caption = (
+                "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
+                "device allows, by copying on the left and by matrix products on the right, both measured on it."
+            )
+            drawn.append(("roofline", caption, partial(figures.roofline, table[table["utilisation"].notna()])))
+        for name, of, caption, draw in PER_POINT:
+            lines = self._lines(table, of)
+            if lines:
+                first = f" The first {LINES} points." if len(lines) == LINES else ""
+                drawn.append((name, caption + first, partial(draw, lines)))
+        return [self._save(group, name, caption, draw()) for name, caption, draw in drawn]
+
+    def _lines(self, table: pd.DataFrame, metric: str) -> dict[str, list[float]]:
+        """A list of numbers of each of the first points that has one which is not all the same."""
+        found: dict[str, list[float]] = {}
+        for row in table.to_dict("records"):
+            numbers = self.results[row["experiment_id"]].metrics.get(metric)
+            if numbers and (metric != "macs_deciles" or max(numbers) > min(numbers)) and len(found) < LINES:
+                found[f"{row['method']} {row['point']}"] = numbers
+        return found
+
+    def _save(self, group: Group, name: str, caption: str, figure: Figure) -> dict[str, Any]:
+        saved = figures.save(figure, self.out / group.name, name)
+        return {"folder": group.name, "name": name, "caption": caption, "alt": caption, "suffixes": list(saved)}
+
+    def _front(self, group: Group, figure: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "file": group.file,
+            "title": group.title,
+            "subtitle": group.subtitle,
+            "figure": figure,
+            "findings": findings(group.pooled),
+            "questions": [
+                {"file": _file(question), "text": question.text, "answer": question.answer(rows)}
+                for question, rows in group.questions
+            ],
+        }
+
+    def _part(self, group: Group, rows: pd.DataFrame) -> dict[str, Any]:
+        """A data set's part of a page: a chart and a table of some of its points."""
+        chart = {**chart_of(group.name, group.pooled), "methods": list(dict.fromkeys(rows["method"]))}
+        only = " ".join(rows["experiment_id"]) if len(rows) < len(group.pooled) else ""
+        return {**chart, **table_of(rows, f"{group.title}. {group.subtitle}"), "title": group.title, "only": only}
+
+    def _methods(self) -> None:
+        links = []
+        for method, file in self.methods.items():
+            parts = [
+                self._part(group, rows)
+                for group in self.groups
+                if len(rows := group.pooled[group.pooled["method"] == method])
+            ]
+            self._page(file, method, "method.html", parts_of=parts)
+            links.append(
+                {"file": file, "name": method, "points": sum(len(part["rows"]) + part["hidden"] for part in parts)}
+            )
+        self._page("methods.html", "Methods", "methods.html", methods=links)
+
+    def _question(self, question: Question) -> None:
+        parts = []
+        for group in self.groups:
+            for asked, rows in group.questions:
+                if asked is question:
+                    figure = None
+                    if question.x:
+                        drawn = figures.curve(rows, question.x, question.label, figures.looks(group.pooled))
+                        figure = self._save(group, question.slug, f"{question.text} {question.label}.", drawn)
+                    parts.append({**self._part(group, rows), "answer": question.answer(rows), "figure": figure})
+        self._page(_file(question), question.text, "question.html", parts_of=parts)
+
+    def _points(self) -> None:
+        by_point = self.records.table.groupby("point_id", sort=False).groups
+        rows = self.records.table.to_dict("records")
+        for row in rows:
+            name = str(row["experiment_id"])
+            others = [rows[place] for place in by_point[row["point_id"]] if rows[place] is not row]
+            point = point_page(row, self.results[name], others)
+            point |= {"strips": [], "without_strips": ""}
+            strip = self.strips.get(name)
+            if strip is not None:
+                file = f"{row['dataset']}/looked-at-{name}.png"
+                with replacing(self.out / file) as into:
+                    into.write(strip.png)
+                point["strips"] = [{"name": f"{row['method']} {row['point']}.", "file": file, "alt": strip.description}]
+            elif name not in self.strips:
+                point["without_strips"] = f"What it looked at is drawn of the {DETAILED} points first in rank alone."
+            self._page(f"points/{name}.html", f"{row['method']} {row['point']}", "point.html", point=point)
 
 
-def _figure(figure: Any, folder: Path, name: str, caption: str) -> dict[str, Any]:
-    files = save(figure, folder, name)
-    return {
-        "uri": _data_uri(folder / files["png"]),
-        "alt": caption,
-        "caption": caption,
-        "files": {suffix: f"{folder.name}/{file}" for suffix, file in files.items()},
-    }
+def _file(question: Question) -> str:
+    return f"question-{question.slug}.html"
 
 
-def _data_uri(png: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
-
-
-def _filmstrips(table: pd.DataFrame, filmstrips: dict[str, Filmstrip], folder: Path) -> list[dict[str, str]]:
-    shown = []
-    for row in table.to_dict("records"):
-        strip = filmstrips.get(row["experiment_id"])
-        if strip is None:
-            continue
-        with replacing(folder / f"looked-at-{row['experiment_id']}.png") as file:
-            file.write(strip.png)
-        name = f"{row['method']} {row['point']}"
-        shown.append({"name": name, "uri": strip.data_uri, "alt": strip.description})
-    return shown
+def _plotly() -> dict[str, bytes]:
+    """The chart library and its licence, of the installed package."""
+    library = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
+    licence = next(file for file in files_of("plotly") or [] if file.name == "LICENSE.txt")
+    return {"plotly.min.js": library.read_bytes(), "plotly-LICENSE.txt": Path(str(licence.locate())).read_bytes()}
 
 
 def _environments(results: list[Result]) -> list[str]:
@@ -126,3 +340,13 @@ def _environments(results: list[Result]) -> list[str]:
             f"commit {commit}."
         )
     return sorted(lines)
+
+
+def _failed(results: list[Result]) -> list[str]:
+    """Trainings, among those with a record, whose last attempt went wrong: their other points are missing here."""
+    found = []
+    for folder in sorted({result.path.parents[2] for result in results}):
+        attempts = read_attempts(folder)
+        if attempts and attempts[-1].error is not None:
+            found.append(f"{'/'.join(folder.parts[-3:])}: {attempts[-1].error['kind']}: {attempts[-1].error['text']}")
+    return found

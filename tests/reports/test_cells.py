@@ -39,10 +39,12 @@ def test_samples_hold_the_cells_of_kept_frames_in_blocks_that_compute_cells(look
 
 
 def test_the_page_shows_where_the_point_looked(looked: Path, tmp_path: Path) -> None:
-    page = write_site([looked], tmp_path / "site").read_text()
+    front = write_site([looked], tmp_path / "site")
+    assert "Where it looks in a frame it keeps" in front.read_text()
+    page = (front.parent / "data-digits-in-motion.html").read_text()
     assert "Cell ratio" in page and "Recall of the informative region" in page
-    assert "blocks with cells skipped it" in page
-    assert "Where it looks in a frame it keeps" in page
+    (point,) = (front.parent / "points").iterdir()
+    assert "blocks with cells skipped it" in point.read_text()
 
 
 def test_columns_that_say_nothing_are_left_out(runs: Path) -> None:

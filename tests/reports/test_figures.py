@@ -11,16 +11,19 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
-from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, roofline
+from reports.axes import COSTS, pareto
+from reports.figures import curve, frontier, roofline, saving
 
 TABLE = pd.DataFrame(
     {
         "method": ["AFNet", "AFNet"],
         "point": ["8f r.50", "8f r1"],
         "gflops": [1.0, 3.0],
-        "top1": [60.0, 80.0],
-        "top1_low": [55.0, 79.0],
-        "top1_high": [63.0, 81.5],
+        "metric": ["top-1", "top-1"],
+        "value": [60.0, 80.0],
+        "value_low": [55.0, 79.0],
+        "value_high": [63.0, 81.5],
+        "spread": [[60.0], [79.0, 81.0]],
         "videos_per_second": [40.0, 20.0],
         "videos_per_second_low": [30.0, 19.0],
         "videos_per_second_high": [44.0, 21.0],
@@ -28,6 +31,17 @@ TABLE = pd.DataFrame(
         "noisy": [False, False],
     }
 )
+
+
+GFLOPS, THROUGHPUT = COSTS[:2]
+
+
+def by_gflops(table: pd.DataFrame, ceiling: float | None) -> Figure:
+    return frontier(table, GFLOPS, ceiling)
+
+
+def by_throughput(table: pd.DataFrame, ceiling: float | None) -> Figure:
+    return frontier(table, THROUGHPUT, ceiling)
 
 
 def bars(figure: Figure) -> list[list[list[float]]]:
@@ -52,11 +66,11 @@ def closed() -> Iterator[None]:
 
 def test_vertical_bars_are_95_percent_intervals_of_top1() -> None:
     expected = [[[1.0, 55.0], [1.0, 63.0]], [[3.0, 79.0], [3.0, 81.5]]]
-    np.testing.assert_allclose(bars(accuracy_vs_gflops(TABLE, None)), expected)
+    np.testing.assert_allclose(bars(by_gflops(TABLE, None)), expected)
 
 
 def test_horizontal_bars_are_the_quartiles_of_the_timing() -> None:
-    ends = bars(accuracy_vs_throughput(TABLE, None))
+    ends = bars(by_throughput(TABLE, None))
     horizontal = [end for end in ends if end[0][1] == end[1][1]]
     assert horizontal == [[[19.0, 80.0], [21.0, 80.0]], [[30.0, 60.0], [44.0, 60.0]]]
     assert len(ends) == 4
@@ -64,28 +78,28 @@ def test_horizontal_bars_are_the_quartiles_of_the_timing() -> None:
 
 @pytest.mark.parametrize("ceiling", [None, 0.5])
 def test_the_ceiling_is_drawn_where_there_is_one(ceiling: float | None) -> None:
-    levels = [y for _, y in curves(accuracy_vs_gflops(TABLE, ceiling))]
+    levels = [y for _, y in curves(by_gflops(TABLE, ceiling))]
     assert ([50.0, 50.0] in levels) == (ceiling is not None)
 
 
 def test_the_line_joins_the_points_that_nothing_beats() -> None:
-    beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, top1=50.0, top1_low=40.0)], ignore_index=True)
-    assert curves(accuracy_vs_gflops(beaten, None)) == [([1.0, 3.0], [60.0, 80.0])]
+    beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, value=50.0, value_low=40.0)], ignore_index=True)
+    assert curves(by_gflops(beaten, None)) == [([1.0, 3.0], [60.0, 80.0])]
 
 
 def test_a_noisy_time_is_hollow_and_on_no_frontier() -> None:
-    noisy = TABLE.iloc[[0]].assign(videos_per_second=99.0, videos_per_second_high=99.0, top1=99.0, noisy=True)
-    rows = pd.concat([TABLE, noisy.assign(top1_high=99.5)], ignore_index=True)
-    figure = accuracy_vs_throughput(rows, None)
+    noisy = TABLE.iloc[[0]].assign(videos_per_second=99.0, videos_per_second_high=99.0, value=99.0, noisy=True)
+    rows = pd.concat([TABLE, noisy.assign(value_high=99.5)], ignore_index=True)
+    figure = by_throughput(rows, None)
     assert curves(figure) == [([20.0, 40.0], [80.0, 60.0])]
     quiet, hollow = [dots for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
     assert len(np.asarray(quiet.get_offsets())) == 2 and len(np.asarray(quiet.get_facecolor()))
     assert np.asarray(hollow.get_offsets()).tolist() == [[99.0, 99.0]] and not len(np.asarray(hollow.get_facecolor()))
-    assert len(curves(accuracy_vs_gflops(rows, None))[0][0]) >= 1, "multiply-adds know no noise"
+    assert len(curves(by_gflops(rows, None))[0][0]) >= 1, "multiply-adds know no noise"
 
 
 def test_a_method_with_nothing_but_noise_is_drawn_and_named() -> None:
-    axes = accuracy_vs_throughput(TABLE.assign(noisy=True), None).axes[0]
+    axes = by_throughput(TABLE.assign(noisy=True), None).axes[0]
     (hollow,) = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
     assert len(np.asarray(hollow.get_offsets())) == 2
     legend = axes.get_legend()
@@ -94,7 +108,7 @@ def test_a_method_with_nothing_but_noise_is_drawn_and_named() -> None:
 
 def test_no_two_methods_share_colour_and_marker() -> None:
     rows = pd.concat([TABLE.iloc[:1].assign(method=f"method {number}") for number in range(25)])
-    figure = accuracy_vs_gflops(rows, None)
+    figure = by_gflops(rows, None)
     drawn = [dots for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
     looks = {
         (np.asarray(dots.get_facecolor()).tobytes(), np.asarray(dots.get_paths()[0].vertices).tobytes())
@@ -112,3 +126,51 @@ def test_points_lie_under_the_roof_of_their_device() -> None:
     np.testing.assert_allclose(most, np.minimum(10 * places, 40))
     (dots,) = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
     np.testing.assert_allclose(np.asarray(dots.get_offsets()), [[2, 10], [8, 30]])
+
+
+def test_what_another_point_beats_is_faded() -> None:
+    beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, value=50.0, value_low=40.0)], ignore_index=True)
+    drawn = [dots for dots in by_gflops(beaten, None).axes[0].collections if isinstance(dots, PathCollection)]
+    strong, faded = drawn
+    assert np.asarray(strong.get_offsets()).tolist() == [[1.0, 60.0], [3.0, 80.0]]
+    assert np.asarray(faded.get_offsets()).tolist() == [[2.0, 50.0]] and float(faded.get_alpha() or 1) < float(
+        strong.get_alpha() or 0
+    )
+
+
+def test_a_metric_without_an_interval_has_no_bars_and_its_name_on_the_axis() -> None:
+    rows = TABLE.assign(metric="mAP", value_low=None, value_high=None)
+    figure = by_gflops(rows, None)
+    assert bars(figure) == [] and figure.axes[0].get_ylabel() == "mAP (%)"
+
+
+def test_time_saved_stands_beside_the_line_of_perfect_saving() -> None:
+    rows = TABLE.assign(
+        gflops_dense=[2.0, 3.0],
+        saving_realised=[0.5, None],
+        saving_low=[0.4, None],
+        saving_high=[0.8, None],
+    )
+    axes = saving(rows).axes[0]
+    (perfect, *_) = [np.asarray(line.get_data()) for line in axes.lines]
+    assert (perfect[0] == perfect[1]).all()
+    (dots,) = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
+    assert np.asarray(dots.get_offsets()).tolist() == [[1.0, 0.5]]
+
+
+def test_a_curve_has_a_dot_for_each_seed() -> None:
+    axes = curve(TABLE.assign(frames=[4, 8]), "frames", "frames").axes[0]
+    (dots,) = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
+    assert np.asarray(dots.get_offsets()).tolist() == [[8.0, 79.0], [8.0, 81.0]]
+    assert ([4.0, 8.0], [60.0, 80.0]) in curves(axes.figure)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_pareto_is_what_comparing_all_pairs_gives(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for _ in range(50):
+        pairs = rng.integers(0, 6, (count, 2)).astype(float).tolist()
+        slow = [
+            not any((c <= cost and v >= value) and (c, v) != (cost, value) for c, v in pairs) for cost, value in pairs
+        ]
+        assert pareto([cost for cost, _ in pairs], [value for _, value in pairs]) == slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import itertools
 import json
 import re
 import shutil
@@ -21,10 +22,10 @@ from PIL import Image
 from bench.errors import UserError
 from bench.experiment import from_dict
 from bench.metrics import METRICS
-from bench.record import result_files
+from bench.record import read_result, result_files
 from bench.samples import read_samples
 from bench.savings import saving_realised
-from reports.figures import pareto
+from reports.axes import pareto
 from reports.findings import findings
 from reports.load import load_records
 from reports.site import write_site
@@ -38,42 +39,159 @@ def site(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_report_has_its_page_figures_tables_and_filmstrips(site: Path) -> None:
+def test_the_report_has_its_pages_figures_tables_and_filmstrips(runs: Path, site: Path) -> None:
     folder = site / "digits-in-motion"
-    for figure in ("accuracy-vs-gflops", "accuracy-vs-throughput"):
+    for figure in ("accuracy-vs-gflops", "accuracy-vs-throughput", "accuracy-vs-latency", "frames"):
         for suffix in ("png", "svg", "pdf"):
             assert (folder / f"{figure}.{suffix}").stat().st_size > 1000
     for suffix in ("html", "csv", "md", "tex"):
         assert (folder / f"points.{suffix}").read_text()
     assert len(list(folder.glob("looked-at-*.png"))) == 1
+    names = {path.stem for path in (site / "points").iterdir()}
+    assert names == {path.parent.name for path in result_files(runs)}
+    for page in ("data-digits-in-motion", "methods", "method-afnet", "question-frames", "definitions", "environment"):
+        assert (site / f"{page}.html").is_file()
 
 
-def test_the_page_needs_no_network_and_describes_its_pictures(site: Path) -> None:
-    page = (site / "index.html").read_text()
-    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+class Page(HTMLParser):
+    """What a reader, a screen reader and a link checker meet."""
 
-    class Pictures(HTMLParser):
-        def __init__(self) -> None:
-            super().__init__()
-            self.alts: list[str | None] = []
-            self.links: list[str] = []
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.alts: list[str | None] = []
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.headings: list[int] = []
+        self.titles: list[str] = []
+        self.labelled: list[str] = []
+        self.inputs = self.labels = 0
+        self._inside = ""
+        self.language = ""
+        self.feed(path.read_text())
 
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            if tag == "img":
-                self.alts.append(dict(attrs).get("alt"))
-            if tag == "a":
-                self.links.append(str(dict(attrs)["href"]))
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self._inside = tag
+        if values.get("id"):
+            assert values["id"] not in self.ids, f"{self.path} has {values['id']} twice"
+            self.ids.add(str(values["id"]))
+        if tag == "html":
+            self.language = str(values.get("lang"))
+        if tag == "img":
+            self.alts.append(values.get("alt"))
+        if tag in ("a", "link") and values.get("href"):
+            self.links.append(str(values["href"]))
+        if tag in ("script", "img") and values.get("src"):
+            self.links.append(str(values["src"]))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if values.get("aria-labelledby"):
+            self.labelled.append(str(values["aria-labelledby"]))
+        self.inputs += tag in ("input", "select")
+        self.labels += tag == "label"
 
-    parser = Pictures()
-    parser.feed(page)
-    assert len(parser.alts) == 4 and all(parser.alts)
-    assert parser.links and all((site / link).exists() for link in parser.links)
+    def handle_data(self, data: str) -> None:
+        if self._inside == "title" and data.strip():
+            self.titles.append(data)
+            self._inside = ""
 
 
-def test_the_page_defines_every_metric_with_its_unit(site: Path) -> None:
-    page = html.unescape((site / "index.html").read_text())
+def pages(site: Path) -> list[Page]:
+    return [Page(path) for path in sorted(site.rglob("*.html")) if path.name != "points.html"]
+
+
+def test_no_link_is_dead_and_none_leaves_the_folder(site: Path) -> None:
+    found = {page.path.resolve(): page for page in pages(site)}
+    for page in found.values():
+        assert page.links
+        for link in page.links:
+            assert not re.match(r"(?:[a-z]+:)?//", link), link
+            if link.startswith("data:"):
+                continue
+            file, _, place = link.partition("#")
+            target = (page.path.parent / file).resolve() if file else page.path.resolve()
+            assert target.exists() and site.resolve() in target.parents, f"{page.path}: {link}"
+            assert not place or place in found[target].ids, f"{page.path}: {link}"
+
+
+def test_every_page_can_be_read_aloud(site: Path) -> None:
+    titles = []
+    for page in pages(site):
+        (title,) = page.titles
+        titles.append(title)
+        assert page.language == "en" and all(page.alts), page.path
+        assert page.headings[0] == 1 and page.headings.count(1) == 1, page.path
+        steps = [after - before for before, after in itertools.pairwise(page.headings)]
+        assert all(step <= 1 for step in steps), f"{page.path} skips a level of headings"
+        assert set(page.labelled) <= page.ids and page.inputs == page.labels
+    assert "Report - afnet-bench" in titles
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, of two colours #rrggbb or #rgb."""
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        shares = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+        red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_can_be_told_from_its_ground_in_both_schemes(site: Path) -> None:
+    blocks = re.findall(r":root \{([^}]*)\}", (site / "assets" / "site.css").read_text())
+    assert len(blocks) == 2
+    for block in blocks:
+        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]+)", block))
+        for text in ("ink", "soft", "link"):
+            for ground in ("paper", "panel"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+def test_pages_are_light(site: Path) -> None:
+    for page in pages(site):
+        assert page.path.stat().st_size < 2e6
+    assert (site / "assets" / "plotly-LICENSE.txt").read_text().startswith("MIT License")
+
+
+def test_a_chart_has_the_numbers_of_the_records(runs: Path, site: Path) -> None:
+    text = (site / "assets" / "points-digits-in-motion.js").read_text()
+    assert "<" not in text
+    values = json.loads(text[text.index(" = {", 60) + 3 : -2])
+    rows = {
+        row["experiment_id"]: row
+        for row in (dict(zip(values["columns"], each, strict=True)) for each in values["rows"])
+    }
+    for path in result_files(runs):
+        result = read_result(path)
+        row = rows[result.values["experiment_id"]]
+        assert row["value"] == result.metrics["top1"] and row["gflops"] == result.metrics["macs"] / 1e9
+        training = values["texts"][row["training"]]
+        assert f"batch {result.experiment.training.batch}" in training and "seed 0" in training
+    methods = {row["method"] for row in rows.values()}
+    assert set(values["looks"]) == methods
+    for method in methods:
+        own = [row for row in rows.values() if row["method"] == method]
+        flags = pareto([row["gflops"] for row in own], [row["value"] for row in own])
+        assert [("gflops" in row["unbeaten"]) for row in own] == flags
+
+
+def test_the_pages_define_every_metric_with_its_unit(site: Path) -> None:
+    page = html.unescape((site / "definitions.html").read_text())
     for name, metric in METRICS.items():
         assert f"<dt>{name} ({metric.unit})</dt><dd>{metric.description}</dd>" in page
+
+
+def test_runs_that_are_not_finished_are_said_to_be(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    first, second = result_files(tmp_path / "runs")[:2]
+    first.rename(first.with_name("evaluated.json"))
+    second.unlink()
+    page = write_site([tmp_path / "runs"], tmp_path / "out").read_text()
+    assert "2 points were begun and have no record, 1 of them lack only their times" in page
 
 
 def test_the_same_records_give_the_same_bytes(runs: Path, site: Path, tmp_path: Path) -> None:
@@ -102,6 +220,7 @@ def test_a_damaged_record_stops_or_is_left_out_and_said(runs: Path, tmp_path: Pa
     assert not (tmp_path / "out").exists()
     write_site([tmp_path / "runs"], tmp_path / "out", on_bad="skip")
     assert "1 damaged records were left out" in (tmp_path / "out" / "index.html").read_text()
+    assert "not a complete record" in (tmp_path / "out" / "environment.html").read_text()
 
 
 @pytest.mark.parametrize(("method", "name"), [("tsn", "samples.parquet"), ("afnet", "clips.jpg")])
@@ -121,7 +240,8 @@ def test_a_record_with_a_damaged_file_stops_before_anything_is_written_or_is_lef
     assert all(path.read_bytes() == b"old" for path in before)
     write_site([tmp_path / "runs"], out, on_bad="skip")
     page = (out / "index.html").read_text()
-    assert "1 damaged records were left out" in page and str(bad) in page and "3 points on" in page
+    assert "1 damaged records were left out" in page and "3 records on" in page
+    assert str(bad) in (out / "environment.html").read_text()
 
 
 @pytest.mark.parametrize(("width", "height"), [(3, 3), (256, 65), (130, 64)])
@@ -130,7 +250,8 @@ def test_a_sheet_of_other_pictures_is_refused(runs: Path, tmp_path: Path, width:
     bad = next(path for path in result_files(tmp_path / "runs") if "/afnet/" in str(path)).with_name("clips.jpg")
     Image.new("RGB", (width, height)).save(bad)
     with pytest.raises(UserError, match="expected a sheet of square pictures"):
-        load_records([tmp_path / "runs"])
+        write_site([tmp_path / "runs"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_samples_of_another_layout_are_refused(tmp_path: Path) -> None:
@@ -170,21 +291,41 @@ def test_single_results_are_reported_alone(runs: Path) -> None:
     assert result.path == path
 
 
-def test_variants_of_a_method_are_told_apart_and_what_compares_them_is_withheld(runs: Path, tmp_path: Path) -> None:
-    shutil.copytree(runs, tmp_path / "runs")
-    path = next(path for path in result_files(tmp_path / "runs") if "/tsm/" in str(path))
+def again_with(runs: Path, folder: Path, **training: Any) -> list[Path]:
+    """TSM's record, and a copy of it as if it were of another training."""
+    shutil.copytree(runs, folder / "runs")
+    path = next(path for path in result_files(folder / "runs") if "/tsm/" in str(path))
     values = json.loads(path.read_text())
-    values["experiment"]["training"]["seed"] = 7
+    values["experiment"]["training"] |= training
     other = from_dict(values["experiment"], "test")
     values |= {"training_id": other.training_id, "experiment_id": other.experiment_id}
-    again = tmp_path / "again" / "points" / "x"
+    again = folder / "again" / "points" / "x"
     shutil.copytree(path.parent, again)
+    values["metrics"]["top1"] += 10
     (again / "result.json").write_text(json.dumps(values))
-    table = load_records([path, again / "result.json"]).table
-    assert table["method"].tolist() == ["TSM, training.seed 0", "TSM, training.seed 7"]
+    return [path, again / "result.json"]
+
+
+def test_variants_of_a_method_are_told_apart_and_what_compares_them_is_withheld(runs: Path, tmp_path: Path) -> None:
+    table = load_records(again_with(runs, tmp_path, lr=0.5)).pooled
+    assert table["method"].tolist() == ["TSM, training.lr 0.05", "TSM, training.lr 0.5"]
     (sentence,) = findings(table)
     assert sentence.startswith("Withheld") and "TSM" in sentence
-    assert not any("Withheld" in sentence for sentence in findings(load_records([runs]).table))
+    assert not any("Withheld" in sentence for sentence in findings(load_records([runs]).pooled))
+
+
+def test_seeds_of_a_point_are_one_point_with_the_interval_of_their_mean(runs: Path, tmp_path: Path) -> None:
+    records = load_records(again_with(runs, tmp_path, seed=7))
+    assert len(records.table) == 2 and len(records.pooled) == 1
+    first, second = records.table["top1"]
+    (row,) = records.pooled.to_dict("records")
+    assert (row["method"], row["seeds"], row["interval"]) == ("TSM", 2, "seeds")
+    assert row["value"] == pytest.approx((first + second) / 2) and row["spread"] == [first, second]
+    half = 12.706 * 10 / 2  # Student's t of one degree of freedom, times the mean's standard error
+    assert row["value_low"] == max(row["value"] - half, 0) and row["value_high"] == min(row["value"] + half, 100)
+    page = write_site([path.parents[2] for path in again_with(runs, tmp_path / "b", seed=7)], tmp_path / "out")
+    texts = [path.read_text() for path in (page.parent / "points").iterdir()]
+    assert sum("Other seeds" in text for text in texts) == 2
 
 
 def test_two_results_of_one_experiment_are_refused(runs: Path, tmp_path: Path) -> None:
@@ -252,8 +393,8 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
     }
     columns |= {"frames": 8, "ratio": None, "gflops": 0.1, "point": "8f"}
     rows = [
-        {"name": "tsn", "method": "TSN", "title": "TSN", "top1": 50.0, **columns},
-        {"name": "tsm", "method": "TSM", "title": "TSM", "top1": 40.0, **columns},
+        {"name": "tsn", "method": "TSN", "title": "TSN", "value": 50.0, "metric": "top-1", **columns},
+        {"name": "tsm", "method": "TSM", "title": "TSM", "value": 40.0, "metric": "top-1", **columns},
     ]
     (sentence,) = findings(pd.DataFrame(rows))
     assert "does not beat" in sentence and "40.0% against 50.0%" in sentence
@@ -278,10 +419,10 @@ def test_filmstrip_marks_what_the_samples_say(runs: Path, site: Path) -> None:
 
 def test_a_learned_sampler_is_held_against_the_best_control_that_costs_no_more() -> None:
     def row(name: str, top1: float, gflops: float) -> dict[str, Any]:
-        interval = {"top1": top1, "top1_low": top1 - 3, "top1_high": top1 + 3}
+        interval = {"value": top1, "value_low": top1 - 3, "value_high": top1 + 3}
         return {"name": name, "method": name, "point": "4/16f", "gflops": gflops, **interval}
 
-    from reports.findings import _samplers
+    from reports.findings import samplers
 
     controls = [row("uniform", 40.0, 0.10), row("random", 60.0, 0.12), row("centre-crop", 99.0, 0.01)]
     for top1, gflops, said in (
@@ -289,6 +430,6 @@ def test_a_learned_sampler_is_held_against_the_best_control_that_costs_no_more()
         (41.0, 0.1, "ties uniform"),
         (50.0, 0.12, "loses to random"),
     ):
-        (sentence,) = [_samplers(pd.DataFrame([*controls, row("ocsampler", top1, gflops)]))]
+        (sentence,) = [samplers(pd.DataFrame([*controls, row("ocsampler", top1, gflops)]))]
         assert f"ocsampler 4/16f {said} 4/16f ({top1:.1f} against" in sentence and "centre" not in sentence
-    assert _samplers(pd.DataFrame(controls)) == ""
+    assert samplers(pd.DataFrame(controls)) == ""

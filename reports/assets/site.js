@@ -1,0 +1,135 @@
+"use strict";
+/* Charts and sortable tables of the report. Without it the pages still have their pictures and tables. */
+(function () {
+  var sources = window.afbenchPoints || {};
+
+  function number(value) {
+    return value === null ? "-" : Number(value.toPrecision(4)).toString();
+  }
+
+  function escaped(text) {
+    return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  }
+
+  /* What a reader is told of a point: its numbers, then all of its experiment. */
+  function hover(source, row) {
+    var lines = ["<b>" + escaped(row.method + " " + row.point) + "</b>"];
+    var interval = row.value_low === null ? "" : " [" + number(row.value_low) + ", " + number(row.value_high) + "]";
+    lines.push(escaped(row.metric) + " " + number(row.value) + "%" + interval + ", " + row.videos + " videos, " +
+      row.seeds + (row.seeds === 1 ? " seed" : " seeds"));
+    source.costs.forEach(function (cost) {
+      if (row[cost.column] !== null) { lines.push(escaped(cost.short) + " " + number(row[cost.column])); }
+    });
+    if (row.noisy) { lines.push("timed with noise"); }
+    source.parts.forEach(function (part) {
+      var text = source.texts[row[part]];
+      escaped(part + ": " + text).match(/.{1,90}(?:, |$)/g).forEach(function (line) { lines.push(line); });
+    });
+    return lines.join("<br>");
+  }
+
+  function rowsOf(source) {
+    return source.rows.map(function (values) {
+      var row = {};
+      source.columns.forEach(function (name, place) { row[name] = values[place]; });
+      return row;
+    });
+  }
+
+  function chosen(form, name) {
+    return Array.prototype.filter.call(form.elements, function (element) {
+      return element.name === name && element.checked;
+    }).map(function (element) { return element.value; });
+  }
+
+  function layout(x, y, dark, log) {
+    var ink = dark ? "#e6edf3" : "#1b1f24", line = dark ? "#30363d" : "#d0d7de";
+    var axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, family: "system-ui, sans-serif" },
+      margin: { l: 60, r: 10, t: 10, b: 50 }, showlegend: false, hovermode: "closest",
+      hoverlabel: { align: "left", font: { size: 11 } },
+      xaxis: Object.assign({ title: { text: x }, type: log ? "log" : "linear" }, axis),
+      yaxis: Object.assign({ title: { text: y } }, axis)
+    };
+  }
+
+  function traces(source, rows, form) {
+    var x = form.elements.x.value, y = form.elements.y.value, shown = chosen(form, "method"), found = [];
+    var cost = source.costs.filter(function (each) { return each.column === x; })[0];
+    shown.forEach(function (method) {
+      var look = source.looks[method];
+      var own = rows.filter(function (row) { return row.method === method && row[x] !== null && row[y] !== null; });
+      own.sort(function (one, other) { return one[x] - other[x]; });
+      var best = own.filter(function (row) { return y === "value" && row.unbeaten.indexOf(x) >= 0; });
+      if (best.length > 1) {
+        found.push({ x: best.map(function (row) { return row[x]; }), y: best.map(function (row) { return row[y]; }),
+          mode: "lines", line: { color: look.colour, width: 1.5 }, hoverinfo: "skip" });
+      }
+      found.push({
+        x: own.map(function (row) { return row[x]; }), y: own.map(function (row) { return row[y]; }), mode: "markers",
+        name: method, text: own.map(function (row) { return hover(source, row); }), hoverinfo: "text",
+        customdata: own.map(function (row) { return row.experiment_id; }),
+        error_y: y !== "value" ? { visible: false } : { type: "data", symmetric: false, thickness: 1, width: 0,
+          array: own.map(function (row) { return row.value_high === null ? 0 : row.value_high - row.value; }),
+          arrayminus: own.map(function (row) { return row.value_low === null ? 0 : row.value - row.value_low; }) },
+        marker: { color: look.colour, size: 9, line: { color: look.colour, width: 1.5 },
+          symbol: own.map(function (row) { return cost.timed && row.noisy ? look.symbol + "-open" : look.symbol; }),
+          opacity: own.map(function (row) { return best.length && best.indexOf(row) < 0 ? 0.4 : 1; }) }
+      });
+    });
+    return found;
+  }
+
+  function start(form) {
+    var chart = form.parentNode.querySelector(".chart"), source = sources[form.dataset.source];
+    if (!source || !window.Plotly) { return; }
+    var only = form.dataset.only ? form.dataset.only.split(" ") : null;
+    var rows = rowsOf(source).filter(function (row) { return !only || only.indexOf(row.experiment_id) >= 0; });
+    var dark = window.matchMedia("(prefers-color-scheme: dark)");
+    function draw() {
+      var labels = { x: form.elements.x.selectedOptions[0].dataset.label, y: form.elements.y.selectedOptions[0].dataset.label };
+      window.Plotly.react(chart, traces(source, rows, form), layout(labels.x, labels.y, dark.matches, form.elements.log.checked),
+        { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    }
+    form.hidden = false;
+    draw();
+    form.addEventListener("change", draw);
+    form.addEventListener("submit", function (event) { event.preventDefault(); });
+    dark.addEventListener("change", draw);
+    chart.on("plotly_click", function (event) {
+      var id = event.points[0].customdata;
+      if (id) { window.location.href = form.dataset.root + "points/" + id + ".html"; }
+    });
+  }
+
+  /* Tables are sorted by a button in each heading; text as text, numbers as numbers, what is missing last. */
+  function sortable(table) {
+    var body = table.tBodies[0];
+    Array.prototype.forEach.call(table.tHead.rows[0].cells, function (heading, place) {
+      var button = document.createElement("button");
+      button.type = "button";
+      while (heading.firstChild) { button.appendChild(heading.firstChild); }
+      heading.appendChild(button);
+      button.addEventListener("click", function () {
+        var up = heading.getAttribute("aria-sort") === "descending";
+        Array.prototype.forEach.call(table.tHead.rows[0].cells, function (each) { each.removeAttribute("aria-sort"); });
+        heading.setAttribute("aria-sort", up ? "ascending" : "descending");
+        function key(row) {
+          var text = row.cells[place].textContent.trim(), value = parseFloat(text.replace(/^[^-\d.]+/, ""));
+          return { text: text, value: value, missing: text === "-" || text === "" };
+        }
+        Array.prototype.slice.call(body.rows).map(function (row) { return { row: row, key: key(row) }; })
+          .sort(function (one, other) {
+            if (one.key.missing !== other.key.missing) { return one.key.missing ? 1 : -1; }
+            var numbers = !isNaN(one.key.value) && !isNaN(other.key.value);
+            var order = numbers ? one.key.value - other.key.value : one.key.text.localeCompare(other.key.text);
+            return up ? order : -order;
+          }).forEach(function (each) { body.appendChild(each.row); });
+      });
+    });
+  }
+
+  Array.prototype.forEach.call(document.querySelectorAll("form.controls"), start);
+  Array.prototype.forEach.call(document.querySelectorAll("table.sortable"), sortable);
+})();

@@ -1,0 +1,180 @@
+"""The suite's questions, each with the points that answer it, a curve, and an answer computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.findings import RIVALRIES, samplers
+
+
+@dataclass(frozen=True)
+class Question:
+    """A page of the report.
+
+    Attributes:
+        slug: its file.
+        rows: the points of a data set that answer it; none where they do not.
+        answer: one sentence computed from those.
+        x: the column that the curve is drawn over; "" for none, where accuracy against GFLOPs is the picture.
+        label: of that axis.
+    """
+
+    slug: str
+    title: str
+    text: str
+    rows: Callable[[pd.DataFrame], pd.DataFrame]
+    answer: Callable[[pd.DataFrame], str]
+    x: str = ""
+    label: str = ""
+
+
+def _varying(table: pd.DataFrame, column: str, among: list[str]) -> pd.DataFrame:
+    """Points whose method has several values of a column while these others are the same."""
+    known = table[table[column].notna()]
+    keys = known[["method", *among]].astype(object).where(known[["method", *among]].notna(), None)
+    several = known.groupby([keys[name].map(repr) for name in keys])[column].transform("nunique")
+    return known[several > 1]
+
+
+def _frames(table: pd.DataFrame) -> pd.DataFrame:
+    return _varying(table, "frames", ["ratio", "keep", "patch"])
+
+
+def _ends(rows: pd.DataFrame, by: str) -> tuple[pd.Series, pd.Series]:
+    """The points with the least and the most."""
+    ordered = rows.sort_values(by, kind="stable")
+    return ordered.iloc[0], ordered.iloc[-1]
+
+
+def _gain(low: pd.Series, high: pd.Series) -> str:
+    """What the second point has over the first one, and whether their intervals tell them apart."""
+    apart = _told_apart(low, high)
+    doubt = "" if apart is None or apart else ", which their intervals do not tell apart"
+    return f"{high['value'] - low['value']:+.1f} points of {high['metric']}{doubt}"
+
+
+def _told_apart(one: pd.Series, other: pd.Series) -> bool | None:
+    """Whether the 95% intervals of two points do not overlap; None where one has none."""
+    ends = [one["value_low"], one["value_high"], other["value_low"], other["value_high"]]
+    if any(end is None or pd.isna(end) for end in ends):
+        return None
+    return bool(ends[1] < ends[2] or ends[3] < ends[0])
+
+
+def _answer_frames(rows: pd.DataFrame) -> str:
+    parts = []
+    for method, own in rows.groupby("method", sort=False):
+        few, many = _ends(own, "frames")
+        parts.append(
+            f"{method} gains {_gain(few, many)} from {few['frames']} to {many['frames']} frames, for "
+            f"{many['gflops'] / few['gflops']:.1f} times the multiply-adds"
+        )
+    return "; ".join(parts) + "."
+
+
+def _ratios(table: pd.DataFrame) -> pd.DataFrame:
+    rows = table[table["kept_ratio"].notna()]
+    return rows[rows.groupby("method")["kept_ratio"].transform("nunique") > 1]
+
+
+def _answer_ratios(rows: pd.DataFrame) -> str:
+    parts = []
+    for (method, frames), own in rows.groupby(["method", "frames"], sort=False):
+        least, most = _ends(own, "kept_ratio")
+        if len(own) > 1:
+            parts.append(
+                f"{method} at {frames} frames loses {_gain(least, most).replace('+', '')} where it keeps "
+                f"{least['kept_ratio']:.2f} instead of {most['kept_ratio']:.2f} of its frames, and executes "
+                f"{1 - least['gflops'] / most['gflops']:.0%} fewer multiply-adds"
+            )
+    return "; ".join(parts) + "." if parts else "No method has points at two ratios of the same number of frames."
+
+
+def _spatial(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["cell_ratio"].notna()] if "cell_ratio" in table else table.iloc[:0]
+
+
+def _answer_spatial(rows: pd.DataFrame) -> str:
+    parts = []
+    for row in rows.sort_values("gflops").to_dict("records"):
+        text = f"{row['method']} {row['point']} computes {row['cell_ratio']:.2f} of the cells for {row['value']:.1f}%"
+        if row.get("region_recall") is not None and not pd.isna(row["region_recall"]):
+            text += (
+                f", {row['region_recall']:.2f} of the informative region ({row['region_recall_by_position']:.2f} by "
+                "position alone)"
+            )
+        parts.append(text)
+    return "; ".join(parts[:6]) + ("; and more below." if len(parts) > 6 else ".")
+
+
+def _samplers(table: pd.DataFrame) -> pd.DataFrame:
+    names = {name for pair in RIVALRIES for side in pair for name in side}
+    return table[table["name"].isin(names)]
+
+
+def _ablations(table: pd.DataFrame) -> pd.DataFrame:
+    """AFNet's points at one number of frames and one ratio that differ in other settings: the commonest such group."""
+    rows = table[table["name"] == "afnet"]
+    if rows.empty:
+        return rows
+    groups = rows.groupby(["frames", "ratio", "backbone"], dropna=False)["method"].transform("nunique")
+    return rows[groups == groups.max()] if groups.max() > 1 else rows.iloc[:0]
+
+
+def _answer_ablations(rows: pd.DataFrame) -> str:
+    best, worst = rows.loc[rows["value"].idxmax()], rows.loc[rows["value"].idxmin()]
+    told = [_told_apart(best, row) for _, row in rows.iterrows()]
+    fewer = sum(apart is True for apart in told)
+    return (
+        f"Of {len(rows)} settings at the same frames and ratio {best['method']} is best with {best['value']:.1f}% and "
+        f"{worst['method']} worst with {worst['value']:.1f}%; {fewer} can be told from the best by their intervals."
+    )
+
+
+QUESTIONS = (
+    Question(
+        "frames",
+        "Frames",
+        "What do more frames buy, and at what cost?",
+        _frames,
+        _answer_frames,
+        "frames",
+        "frames of a clip",
+    ),
+    Question(
+        "ratios",
+        "Ratios",
+        "How much can be left out before accuracy falls?",
+        _ratios,
+        _answer_ratios,
+        "kept_ratio",
+        "share of (block, frame) pairs computed in full, measured",
+    ),
+    Question(
+        "spatial",
+        "Space",
+        "What does it save, and cost, to compute only a part of the picture?",
+        _spatial,
+        _answer_spatial,
+        "cell_ratio",
+        "share of the cells of kept frames computed, measured",
+    ),
+    Question(
+        "samplers",
+        "Samplers",
+        "Which sampler looks at the right frames and places, and does it beat its controls?",
+        _samplers,
+        samplers,
+    ),
+    Question("ablations", "Ablations", "Which of AFNet's parts and settings matter?", _ablations, _answer_ablations),
+)
+
+
+def answered(table: pd.DataFrame) -> list[tuple[Question, pd.DataFrame]]:
+    """The questions that a data set's points answer, with those points."""
+    found = [(question, question.rows(table)) for question in QUESTIONS]
+    return [(question, rows) for question, rows in found if len(rows) > 1 and np.isfinite(rows["value"]).all()]
