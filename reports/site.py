@@ -70,18 +70,12 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
             "device allows, by copying on the left and by matrix products on the right, both measured on it."
         )
         figures.append(_figure(roofline(known), folder, "roofline", caption))
-    videos = ", ".join(str(count) for count in sorted(table["videos"].unique()))
-    counts = sorted(table["views"].unique())
-    views = f"{', '.join(map(str, counts))} {'view' if counts == [1] else 'views'}"
-    caption = (
-        f"{dataset.title}, {videos} validation videos, {views} each; GFLOPs are multiply-adds; timed on "
-        f"{', '.join(sorted(table['device'].unique()))}."
-    )
+    experiments = {result.values["experiment_id"]: result.experiment for result in records.results}
     return {
         "title": dataset.title,
         "folder": name,
         "figures": figures,
-        "table": write_tables(table, folder, caption),
+        "table": write_tables(table, folder, dataset.title, experiments),
         "filmstrips": _filmstrips(table, records.filmstrips, folder),
     }
 
