@@ -17,6 +17,7 @@ from reports.figures import accuracy_vs_gflops, accuracy_vs_throughput, roofline
 from reports.filmstrip import Filmstrip
 from reports.findings import findings
 from reports.load import Records, load_records
+from reports.published import write_published
 from reports.tables import write_tables
 
 TITLE = "afnet-bench report"
@@ -75,7 +76,8 @@ def _group(name: str, table: pd.DataFrame, records: Records, out: Path) -> dict[
         "title": dataset.title,
         "folder": name,
         "figures": figures,
-        "table": write_tables(table, folder, dataset.title, experiments),
+        "table": write_tables(table, folder, dataset.title, experiments)
+        + write_published(table, folder, dataset.title, experiments),
         "filmstrips": _filmstrips(table, records.filmstrips, folder),
     }
 
