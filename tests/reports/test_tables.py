@@ -6,7 +6,9 @@ import csv
 import errno
 import hashlib
 import io
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ import pandas as pd
 import pytest
 
 from bench.errors import UserError
-from bench.experiment import Data, Evaluation, Experiment, Model
+from bench.experiment import Data, Evaluation, Experiment, Model, from_dict
+from bench.record import result_files
 from reports.load import wilson
+from reports.site import write_site
 from reports.tables import (
     COLUMNS,
     Cell,
@@ -224,6 +228,25 @@ def test_only_points_that_differ_in_the_seed_of_training_alone_are_one_row() -> 
     merged = merge_seeds(pd.DataFrame(rows))
     assert merged["method"].tolist() == ["TSN, data.seed 0", "TSN, data.seed 1", "TSN, data.seed 0", "TSN, data.seed 0"]
     assert merged["seeds"].tolist() == [3, 1, 1, 1] and merged["top1"][0] == 42.0
+
+
+def test_records_of_two_seeds_are_one_row_of_the_page(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    path = next(path for path in result_files(tmp_path / "runs") if "/tsm/" in str(path))
+    values = json.loads(path.read_text())
+    values["experiment"]["training"]["seed"] = 7
+    values["metrics"]["top1"] = 100 - values["metrics"]["top1"]
+    other = from_dict(values["experiment"], "test")
+    values |= {"training_id": other.training_id, "experiment_id": other.experiment_id}
+    again = tmp_path / "runs" / "again" / "points" / "x"
+    shutil.copytree(path.parent, again)
+    (again / "result.json").write_text(json.dumps(values))
+    page = write_site([tmp_path / "runs"], tmp_path / "site")
+    head, *rows = Table((page.parent / "digits-in-motion" / "points.html").read_text()).rows
+    assert [row[0] for row in rows] == ["AFNet", "TSM", "TSN", "TSN"]
+    assert [row[head.index("Seeds")] for row in rows] == ["1", "2", "1", "1"]
+    assert rows[1][head.index("Top-1 (%)")].removeprefix("*") == "50.00"
+    assert "<strong>" in page.read_text()
 
 
 def test_rows_of_one_label_and_seed_are_kept_apart() -> None:
