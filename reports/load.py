@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bench.record import Result, read_result, result_files
 from bench.savings import saving_realised
 from bench.settings import KNOBS
 from reports.labels import knobs_of, method_labels, title
+from reports.seeds import merge_seeds, seeds_interval, wilson
 
 POLICIES = ("stop", "skip")
 
@@ -98,42 +98,24 @@ def _check_files(path: Path) -> None:
             raise UserError(f"{path.with_name(name)} is missing; expected it beside the record it is part of.")
 
 
-# Of a point over seeds, beside means: whether any seed had it.
-ANY = ("noisy",)
-# Student's t beyond which 2.5% lie, by degrees of freedom; the normal's beyond.
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-
-
 def pool(table: pd.DataFrame) -> pd.DataFrame:
-    """Records to points: means over seeds, and how far they may be off.
+    """Records to points: one row for records that differ in the seed of their training alone.
 
-    value_low and value_high are of the seeds' mean (Student's t) where there are several, else of the videos (Wilson);
-    `interval` says which. `seeds` and `experiment_ids` say what was pooled, `spread` is the seeds' values.
+    As `merge_seeds`, but for the ends of `value`, which are those of the seeds' mean (Student's t) where there are
+    several and of the videos (Wilson) where not; `interval` says which. `spread` is the seeds' values, `experiment_ids`
+    their records, of which experiment_id is the first.
     """
-    rows = []
-    for _, group in table.groupby("point_id", sort=False):
-        row = group.iloc[0].to_dict()
-        if len(group) > 1:
-            numbers = group.select_dtypes("number")
-            row |= numbers.mean().to_dict() | {name: bool(group[name].any()) for name in ANY}
-            row |= {name: int(group[name].iloc[0]) for name in ("frames", "trained_frames", "views")}
-            row |= _over_seeds(group["value"].tolist())
-            row["warnings"] = _said(group)
-        row |= {"spread": group["value"].tolist(), "experiment_ids": group["experiment_id"].tolist()}
-        rows.append({**row, "seeds": len(group)})
-    return pd.DataFrame(rows)
-
-
-def _said(group: pd.DataFrame) -> str:
-    return " ".join(dict.fromkeys(text for text in group["warnings"] if text))
-
-
-def _over_seeds(values: list[float]) -> dict[str, Any]:
-    """Of the mean of several seeds."""
-    n, mean = len(values), statistics.fmean(values)
-    t = STUDENT[n - 2] if n - 2 < len(STUDENT) else 1.96
-    half = t * statistics.stdev(values) / n**0.5
-    return {"value_low": max(mean - half, 0.0), "value_high": min(mean + half, 100.0), "interval": "seeds"}
+    by_point = dict(list(table.groupby("point_id", sort=False)))
+    points = []
+    for row in merge_seeds(table).to_dict("records"):
+        ids, values = [row["experiment_id"]], [row["value"]]
+        if row["seeds"] > 1:
+            records = by_point[row["point_id"]]
+            ids, values = records["experiment_id"].tolist(), records["value"].tolist()
+            low, high = seeds_interval(values)
+            row |= {"value_low": max(low, 0.0), "value_high": min(high, 100.0), "interval": "seeds"}
+        points.append({**row, "experiment_id": ids[0], "spread": values, "experiment_ids": ids})
+    return pd.DataFrame(points)
 
 
 def _order(pair: tuple[dict[str, Any], Result]) -> tuple[Any, ...]:
@@ -204,17 +186,6 @@ def _value(metrics: dict[str, Any], videos: int) -> dict[str, Any]:
 def _percent_interval(top1: float, videos: int) -> dict[str, float]:
     low, high = wilson(top1 / 100, videos)
     return {"top1_low": 100 * low, "top1_high": 100 * high}
-
-
-def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95% interval of a share over n videos (Wilson, 1927).
-
-    Unlike share +- z sqrt(share (1 - share) / n) it stays in [0, 1] and has a width at 0 and 1.
-    """
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    # Rounding must not put the share itself outside.
-    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 def _roofline(timing: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from bench.record import Result
 from bench.settings import KNOBS
 from reports.axes import COSTS, Cost, metric_of
 from reports.figures import MARKERS, looks
-from reports.tables import COLUMNS, cells, shown
+from reports.tables import COLUMNS, rows_of, shown, text_of
 
 # Rows of a page's table; all of them are in the files beside it.
 ROWS = 400
@@ -73,10 +73,10 @@ def values_of(table: pd.DataFrame) -> list[dict[str, str]]:
 def table_of(table: pd.DataFrame, caption: str) -> dict[str, Any]:
     """Rows of a page's table: the best ROWS of the points, in their order."""
     kept = table.loc[table["value"].nlargest(ROWS).index].sort_index() if len(table) > ROWS else table
-    columns = tuple(column for column in shown(table) if column.name != "method")
+    columns = [column for column in shown(table) if column.name != "method"]
     rows = [
-        {"id": row["experiment_id"], "name": f"{row['method']} {row['point']}", "cells": cells(row, columns)}
-        for row in kept.to_dict("records")
+        {"id": row["experiment_id"], "name": f"{row['method']} {row['point']}", "cells": written}
+        for row, written in zip(kept.to_dict("records"), rows_of(kept, columns), strict=True)
     ]
     return {
         "rows": rows,
@@ -184,10 +184,9 @@ def point_page(row: dict[str, Any], result: Result, seeds: list[dict[str, Any]])
 
 
 def _headline(row: dict[str, Any]) -> list[tuple[str, str]]:
-    columns = [
-        column for column in COLUMNS if column.name not in ("method", *KNOBS, *METRICS) and _has(row, column.name)
-    ]
-    return [(column.heading, text) for column, text in zip(columns, cells(row, tuple(columns)), strict=True)]
+    own = ("method", *KNOBS, *METRICS)
+    columns = [column for column in COLUMNS if column.name not in own and _has(row, column.name)]
+    return [(column.heading, text_of(row, column)) for column in columns]
 
 
 def _has(row: dict[str, Any], name: str) -> bool:

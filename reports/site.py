@@ -35,6 +35,7 @@ from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
 from reports.load import Records, load_records, without
 from reports.pages import chart_of, costs_of, point_page, slugs, source_of, table_of
+from reports.published import published_points, write_published
 from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
 
@@ -140,6 +141,7 @@ class _Site:
     def __init__(self, records: Records, strips: dict[str, Any], unfinished: str, out: Path) -> None:
         self.records, self.strips, self.unfinished, self.out = records, strips, unfinished, out
         self.results = {str(result.values["experiment_id"]): result for result in records.results}
+        self.experiments = {name: result.experiment for name, result in self.results.items()}
         self.groups = [self._group(str(name), rows) for name, rows in records.table.groupby("dataset", sort=True)]
         self.templates = Environment(
             loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
@@ -169,9 +171,10 @@ class _Site:
         for group in self.groups:
             shown = self._figures(group)
             caption = f"{group.title}. {group.subtitle}"
-            write_tables(group.pooled, self.out / group.name, caption)
+            write_tables(group.table, self.out / group.name, group.title, self.experiments)
+            published = write_published(group.table, self.out / group.name, group.title, self.experiments)
             page = {**chart_of(group.name, group.pooled), **table_of(group.pooled, caption)}
-            page |= {"folder": group.name, "figures": shown, "subtitle": group.subtitle}
+            page |= {"folder": group.name, "figures": shown, "subtitle": group.subtitle, "published": published}
             self._page(group.file, group.title, "dataset.html", group=page)
             fronts.append(self._front(group, shown[0]))
         self._methods()
@@ -219,7 +222,10 @@ class _Site:
                 "which are not faded. Vertical bars: 95% interval over videos, or over seeds where there are several."
             )
             caption += " Hollow points were timed with noise and rank nothing." if cost.timed else ""
-            drawn.append((cost.file, caption, partial(figures.frontier, table, cost, group.ceiling)))
+            published = published_points(group.name)
+            if len(published) and cost.column == "gflops":
+                caption += " Hollow and grey: published figures, as printed."
+            drawn.append((cost.file, caption, partial(figures.frontier, table, cost, group.ceiling, published)))
         if table["saving_realised"].notna().any():
             caption = (
                 "Time saved against multiply-adds saved, each beside the dense network of the same weights. On the "

@@ -15,7 +15,8 @@ import pytest
 from bench.experiment import Evaluation, Experiment, from_dict
 from bench.record import read_result, result_files, training_folder
 from bench.savings import saving_realised
-from reports.load import Records, load_records, point_label, wilson
+from reports.load import Records, load_records, point_label
+from reports.seeds import wilson
 
 Edit = Callable[[dict[str, Any]], None]
 

@@ -321,8 +321,9 @@ def test_seeds_of_a_point_are_one_point_with_the_interval_of_their_mean(runs: Pa
     (row,) = records.pooled.to_dict("records")
     assert (row["method"], row["seeds"], row["interval"]) == ("TSM", 2, "seeds")
     assert row["value"] == pytest.approx((first + second) / 2) and row["spread"] == [first, second]
-    half = 12.706 * 10 / 2  # Student's t of one degree of freedom, times the mean's standard error
-    assert row["value_low"] == max(row["value"] - half, 0) and row["value_high"] == min(row["value"] + half, 100)
+    half = 12.7062 * 10 / 2  # Student's t of one degree of freedom, times the mean's standard error
+    assert row["value_low"] == pytest.approx(max(row["value"] - half, 0))
+    assert row["value_high"] == pytest.approx(min(row["value"] + half, 100))
     page = write_site([path.parents[2] for path in again_with(runs, tmp_path / "b", seed=7)], tmp_path / "out")
     texts = [path.read_text() for path in (page.parent / "points").iterdir()]
     assert sum("Other seeds" in text for text in texts) == 2
