@@ -61,34 +61,37 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests, on every core; arguments after -- go to pytest."""
-    run(session, "python", "-m", "pytest", "-n", "auto", *(session.posargs or ["-q", "-m", "not slurm"]))
+    run(session, "python", "-m", "pytest", "-n", "auto", *(session.posargs or ["-q", "-m", "not slurm and not browser"]))
+
+
+def install_packages(session: nox.Session, *packages: str) -> None:
+    """Of the system, for a session that is left out where it cannot have them."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        session.skip(f"Expected root, and apt-get for {', '.join(packages)}.")
+    # Where no package server answers apt-get would wait for hours.
+    patient = ("timeout", "300", "apt-get", "-qq", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1")
+    try:
+        session.run(*patient, "update", external=True, silent=True)
+        environment = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run(*patient, "install", "-y", *packages, external=True, silent=True, env=environment)
+    except nox.command.CommandFailed:
+        session.skip(f"apt-get did not install {', '.join(packages)}.")
 
 
 @nox.session
 def slurm(session: nox.Session) -> None:
     """A sweep through a real two-node SLURM cluster, started and stopped here; needs root on Debian or Ubuntu."""
-    packages = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
     if not shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin"):
-        if os.geteuid() != 0 or not shutil.which("apt-get"):
-            session.skip(f"No SLURM here; expected root, and apt-get for {', '.join(packages)}.")
-        environment = {"DEBIAN_FRONTEND": "noninteractive"}
-        try:
-            # Where no package server answers apt-get would wait for hours.
-            patient = (
-                "timeout",
-                "300",
-                "apt-get",
-                "-qq",
-                "-o",
-                "Acquire::http::Timeout=20",
-                "-o",
-                "Acquire::Retries=1",
-            )
-            session.run(*patient, "update", external=True, silent=True)
-            session.run(*patient, "install", "-y", *packages, external=True, silent=True, env=environment)
-        except nox.command.CommandFailed:
-            session.skip(f"apt-get did not install {', '.join(packages)}.")
+        install_packages(session, "slurm-wlm", "slurmdbd", "munge", "mariadb-server")
     run(session, "python", "-m", "pytest", "-q", "-m", "slurm", "tests/slurm", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The report in a headless Chromium; screenshots go to results/browser."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        install_packages(session, "chromium", "chromium-driver")
+    run(session, "python", "-m", "pytest", "-q", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session

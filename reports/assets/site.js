@@ -93,6 +93,7 @@
         { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     }
     form.hidden = false;
+    chart.classList.add("drawn");
     draw();
     form.addEventListener("change", draw);
     form.addEventListener("submit", function (event) { event.preventDefault(); });
