@@ -61,7 +61,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests, on every core; arguments after -- go to pytest."""
-    run(session, "python", "-m", "pytest", "-n", "auto", *(session.posargs or ["-q", "-m", "not slurm and not browser"]))
+    usual = ("-q", "-m", "not slurm and not browser")
+    run(session, "python", "-m", "pytest", "-n", "auto", *(session.posargs or usual))
 
 
 def install_packages(session: nox.Session, *packages: str) -> None:
