@@ -16,6 +16,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.files import make_folder, replacing
 from reports.axes import Cost, metric_of
@@ -155,6 +156,8 @@ def curve(table: pd.DataFrame, x: str, label: str, style_of: Looks | None = None
             for place, values in zip(own[x], own["spread"], strict=True):
                 if len(values) > 1:
                     axes.scatter([place] * len(values), values, color=colour, s=9, alpha=0.35)
+        if pd.api.types.is_integer_dtype(rows[x]):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(label)
         axes.set_ylabel(metric_of(table))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)

@@ -50,11 +50,11 @@ def _ends(rows: pd.DataFrame, by: str) -> tuple[pd.Series, pd.Series]:
     return ordered.iloc[0], ordered.iloc[-1]
 
 
-def _gain(low: pd.Series, high: pd.Series) -> str:
+def _change(before: pd.Series, after: pd.Series) -> str:
     """What the second point has over the first one, and whether their intervals tell them apart."""
-    apart = _told_apart(low, high)
-    doubt = "" if apart is None or apart else ", which their intervals do not tell apart"
-    return f"{high['value'] - low['value']:+.1f} points of {high['metric']}{doubt}"
+    doubt = " (their intervals overlap)" if _told_apart(before, after) is False else ""
+    change = after["value"] - before["value"]
+    return f"{'gains' if change >= 0 else 'loses'} {abs(change):.1f} points of {after['metric']}{doubt}"
 
 
 def _told_apart(one: pd.Series, other: pd.Series) -> bool | None:
@@ -70,10 +70,15 @@ def _answer_frames(rows: pd.DataFrame) -> str:
     for method, own in rows.groupby("method", sort=False):
         few, many = _ends(own, "frames")
         parts.append(
-            f"{method} gains {_gain(few, many)} from {few['frames']} to {many['frames']} frames, for "
+            f"from {few['frames']} to {many['frames']} frames {method} {_change(few, many)}, for "
             f"{many['gflops'] / few['gflops']:.1f} times the multiply-adds"
         )
-    return "; ".join(parts) + "."
+    return _sentence(parts)
+
+
+def _sentence(parts: list[str]) -> str:
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _ratios(table: pd.DataFrame) -> pd.DataFrame:
@@ -87,11 +92,11 @@ def _answer_ratios(rows: pd.DataFrame) -> str:
         least, most = _ends(own, "kept_ratio")
         if len(own) > 1:
             parts.append(
-                f"{method} at {frames} frames loses {_gain(least, most).replace('+', '')} where it keeps "
-                f"{least['kept_ratio']:.2f} instead of {most['kept_ratio']:.2f} of its frames, and executes "
-                f"{1 - least['gflops'] / most['gflops']:.0%} fewer multiply-adds"
+                f"keeping {least['kept_ratio']:.2f} instead of {most['kept_ratio']:.2f} of its {frames} frames "
+                f"{method} {_change(most, least)} and executes {1 - least['gflops'] / most['gflops']:.0%} fewer "
+                "multiply-adds"
             )
-    return "; ".join(parts) + "." if parts else "No method has points at two ratios of the same number of frames."
+    return _sentence(parts) if parts else "No method has points at two ratios of the same number of frames."
 
 
 def _spatial(table: pd.DataFrame) -> pd.DataFrame:

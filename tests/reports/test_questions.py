@@ -1,0 +1,89 @@
+"""The suite's questions: which points answer them, and what the answer says of fixed numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from reports.questions import QUESTIONS, answered
+
+BY_SLUG = {question.slug: question for question in QUESTIONS}
+
+
+def row(method: str, value: float, gflops: float, **others: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "method": method,
+        "name": method.split(",")[0].lower(),
+        "point": "p",
+        "backbone": "tiny",
+        "metric": "top-1",
+        "value": value,
+        "value_low": value - 2,
+        "value_high": value + 2,
+        "gflops": gflops,
+        "frames": 8,
+        "ratio": None,
+        "keep": None,
+        "patch": None,
+        "kept_ratio": None,
+        "cell_ratio": None,
+        "region_recall": None,
+        "region_recall_by_position": None,
+    }
+    return values | others
+
+
+def answer(slug: str, rows: list[dict[str, Any]]) -> str:
+    table = pd.DataFrame(rows)
+    question = BY_SLUG[slug]
+    return question.answer(question.rows(table))
+
+
+def test_more_frames() -> None:
+    rows = [row("TSN", 50, 1.0, frames=4), row("TSN", 60, 2.0), row("TSN", 59, 4.0, frames=16), row("TSM", 80, 2.0)]
+    said = answer("frames", rows)
+    assert said == "From 4 to 16 frames TSN gains 9.0 points of top-1, for 4.0 times the multiply-adds."
+    assert len(BY_SLUG["frames"].rows(pd.DataFrame(rows))) == 3, "TSM has one number of frames"
+    rows[2] |= {"value": 49, "value_low": 47, "value_high": 51}
+    assert "TSN loses 1.0 points of top-1 (their intervals overlap), for" in answer("frames", rows)
+
+
+def test_points_of_other_ratios_are_no_answer_to_more_frames() -> None:
+    rows = [row("AFNet", 70, 1.0, frames=8, ratio=0.5), row("AFNet", 75, 3.0, frames=16, ratio=0.25)]
+    assert BY_SLUG["frames"].rows(pd.DataFrame(rows)).empty
+
+
+def test_less_of_the_frames() -> None:
+    rows = [row("AFNet", 90, 4.0, kept_ratio=1.0), row("AFNet", 85, 3.0, kept_ratio=0.5), row("TSN", 10, 1.0)]
+    said = answer("ratios", rows)
+    assert said == (
+        "Keeping 0.50 instead of 1.00 of its 8 frames AFNet loses 5.0 points of top-1 and executes 25% fewer "
+        "multiply-adds."
+    )
+
+
+def test_a_part_of_the_picture() -> None:
+    seen = {"cell_ratio": 0.5, "region_recall": 0.9, "region_recall_by_position": 0.6}
+    said = answer("spatial", [row("AFNet", 90, 4.0, **seen), row("TSN", 10, 1.0)])
+    assert (
+        said == "AFNet p computes 0.50 of the cells for 90.0%, 0.90 of the informative region (0.60 by position alone)."
+    )
+
+
+def test_settings_of_afnet() -> None:
+    rows = [row("AFNet", 90, 4.0, ratio=0.5), row("AFNet, no shift", 60, 4.0, ratio=0.5)]
+    rows.append(row("AFNet, context position", 89, 4.0, ratio=0.5))
+    said = answer("ablations", rows)
+    assert said == (
+        "Of 3 settings at the same frames and ratio AFNet is best with 90.0% and AFNet, no shift worst with 60.0%; 1 "
+        "can be told from the best by their intervals."
+    )
+
+
+def test_questions_that_nothing_answers_are_not_asked() -> None:
+    assert answered(pd.DataFrame([row("TSN", 50, 1.0)])) == []
+    slugs = [
+        question.slug for question, _ in answered(pd.DataFrame([row("TSN", 50, 1.0), row("TSN", 60, 2.0, frames=16)]))
+    ]
+    assert slugs == ["frames"]
