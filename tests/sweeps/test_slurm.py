@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +156,63 @@ def test_a_script_asks_for_what_the_cluster_says(fake: Path, tmp_path: Path) -> 
         "--kill-on-invalid-dep=yes",
     ):
         assert f"#SBATCH {line}\n" in text, line
+
+
+def test_short_trainings_share_a_job(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    """Up to the minutes of the profile; those of which nobody knows stay alone, as do those of several processes."""
+    found = plan(points(*range(2, 10)), tmp_path)
+    takes: dict[int, float | None] = {2: 200.0, 3: 200.0, 4: 200.0, 5: 500.0, 6: None, 7: 60.0, 8: 60.0, 9: 700.0}
+
+    def seconds(point: Point) -> float | None:
+        return takes[point.experiment.model.frames]
+
+    for minutes in (0, 10, 30):
+        packed = replace(cluster, training=replace(cluster.training, pack=minutes))
+        arrays = arrays_of(found, packed, "", "mine", seconds)
+        tasks = [task for array in arrays if not array.timed for task in array.tasks]
+        assert sorted(point.model.frames for task in tasks for point in task) == list(range(2, 10))
+        times = [task for array in arrays if array.timed for task in array.tasks]
+        assert times == tasks, "times come in the same jobs as their trainings, which they wait for one by one"
+        for task in tasks:
+            own = [takes[point.model.frames] for point in task]
+            assert len(task) == 1 or sum(each or 1e9 for each in own) <= 60 * minutes
+        assert (len(tasks) == 8) == (minutes == 0)
+    two = replace(packed, training=replace(packed.training, nodes=2))
+    assert {len(task) for array in arrays_of(found, two, "", "mine", seconds) for task in array.tasks} == {1}
+
+
+def test_clocks_that_are_apart_are_said_when_jobs_are_handed_over(
+    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit(points(3), tmp_path, cluster, "mine")
+    assert not caplog.text
+    monkeypatch.setattr("sweeps.slurm.clock_of", lambda folder: time.time() - 3600)
+    submit(points(4), tmp_path, cluster, "mine")
+    assert "clock is +3600 s off that of the file system" in caplog.text
+
+
+def test_a_runs_folder_without_room_is_said_before_anything_is_handed_over(
+    fake: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limit[1]))
+    try:
+        with pytest.raises(UserError, match=r"runs cannot be written to \(File too large\)"):
+            submit(points(3), tmp_path / "runs", cluster, "mine")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not (fake / "number").exists()
+
+
+def test_a_scheduler_that_does_not_answer_is_said(
+    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.slurm.PATIENCE", 0.2)
+    (fake / "sbatch").write_text("#!/bin/bash\nexec sleep 20\n")
+    with pytest.raises(UserError, match=r"sbatch does not answer .*Nothing was submitted"):
+        submit(points(3), tmp_path, cluster, "mine")
 
 
 def test_a_point_that_is_evaluated_is_timed_alone(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
