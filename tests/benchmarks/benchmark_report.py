@@ -39,8 +39,9 @@ def many(folder: Path, count: int) -> Path:
     runs, source = folder / "runs", result.path.parent
     for number in range(count):
         settings = replace(start.model.settings, ratio=(1 + number // 4) / (1 + count // 4))  # type: ignore[call-arg]
-        model = replace(start.model, settings=settings)
-        point = replace(start, model=model, evaluation=replace(start.evaluation, frames=4 + number % 4))
+        frames = 4 + number % 4
+        model = replace(start.model, settings=settings, frames=frames)
+        point = replace(start, model=model, evaluation=replace(start.evaluation, frames=frames))
         place = point_folder(runs, point)
         place.mkdir(parents=True)
         values = result.values | {
