@@ -28,6 +28,9 @@ PALETTE = sns.color_palette("colorblind")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">")
 
 
+CROWD = 60  # points of a figure from which not all of them are named
+
+
 def style() -> Any:
     """Settings of every figure; fixed salt and no dates, so that regenerating gives the same file."""
     return {"svg.hashsalt": "afnet-bench", "svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 9}
@@ -73,7 +76,8 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
         if ceiling is not None:
             _draw_ceiling(axes, ceiling)
         for method, (colour, marker) in looks(table).items():
-            _draw_method(axes, table[table["method"] == method].sort_values(cost.column), cost, colour, marker)
+            rows = table[table["method"] == method].sort_values(cost.column)
+            _draw_method(axes, rows, cost, colour, marker, crowded=len(table) > CROWD)
         if published is not None and len(published) and cost.column == "gflops":
             _draw_published(axes, published)
         devices = f"\n({', '.join(sorted(table['device'].unique()))})" if cost.timed else ""
@@ -126,8 +130,9 @@ def saving(table: pd.DataFrame) -> Figure:
             own = rows[rows["method"] == method]
             if own.empty:
                 continue
-            low, value, high = (own["saved"] * own[f"saving_{end}"] for end in ("low", "realised", "high"))
-            axes.errorbar(own["saved"], value, yerr=[value - low, high - value], fmt="none", ecolor=colour, alpha=0.5)
+            value, *ends = (own["saved"] * own[f"saving_{end}"] for end in ("realised", "low", "high"))
+            bars = [value - np.minimum(*ends), np.maximum(*ends) - value]
+            axes.errorbar(own["saved"], value, yerr=bars, fmt="none", ecolor=colour, alpha=0.5)
             hollow = own["noisy"].astype(bool).to_numpy()
             faces = [("none" if empty else colour) for empty in hollow]
             axes.scatter(own["saved"], value, facecolors=faces, edgecolors=[colour], marker=marker, s=46, label=method)
@@ -234,7 +239,7 @@ def looks(table: pd.DataFrame) -> Looks:
     }
 
 
-def _draw_method(axes: Axes, rows: pd.DataFrame, cost: Cost, colour: Any, marker: str) -> None:
+def _draw_method(axes: Axes, rows: pd.DataFrame, cost: Cost, colour: Any, marker: str, crowded: bool) -> None:
     # A noisy time ranks nothing: hollow, and on no frontier. What another point beats is faded.
     x, ranked, best = cost.column, cost.ranked(rows), cost.unbeaten(rows)
     _draw_bars(axes, rows, x, colour, times=cost.timed)
@@ -259,9 +264,10 @@ def _draw_method(axes: Axes, rows: pd.DataFrame, cost: Cost, colour: Any, marker
         axes.scatter(
             hollow[x], hollow["value"], facecolors="none", edgecolors=[colour], marker=marker, s=40, label=label
         )
-    # Neighbours' labels go below and above in turn, so that close points stay readable.
+    # Neighbours' labels go below and above in turn, so that close points stay readable; of many none but the best.
     sides = ((5, -11), (5, 5)) * len(rows)
-    for on_it, row, side in zip(best, rows.to_dict("records"), sides, strict=False):
+    named = best if crowded else pd.Series(True, index=rows.index)
+    for on_it, row, side in zip(best[named], rows[named].to_dict("records"), sides, strict=False):
         axes.annotate(
             row["point"],
             (row[x], row["value"]),

@@ -60,7 +60,7 @@ def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
         kept = np.zeros((0, frames), np.bool_) if samples.kept is None else samples.kept[clip]
         _draw_clip(canvas, clip * row, pictures, kept, samples.informative[clip])
     buffer = io.BytesIO()
-    canvas.save(buffer, "PNG", optimize=True)
+    canvas.save(buffer, "PNG", compress_level=6)
     return Filmstrip(buffer.getvalue(), _description(samples, len(tiles), frames))
 
 
