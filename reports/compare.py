@@ -45,13 +45,15 @@ from reports.statistics import (
     probabilities,
     replicate_maps,
     replicate_means,
+    replicate_seeds,
     seed_weights,
     sign_test,
 )
 
 ALPHA = 1 - LEVEL
 SHOWN = 5  # classes either way that do not stand
-FEW_SEEDS = 5
+FEW_SEEDS = 3  # with fewer, intervals are too narrow where trainings differ much
+LISTED = 6  # variants that an error names
 ROUNDING = 1e-9  # below which a difference of interpolated answers is none
 
 
@@ -409,8 +411,10 @@ def _plain_variant(name: str, found: list[Trial], option: str, notes: list[str])
         return found
     title = METHODS[name].title
     if title not in variants:
+        more = f"; and {len(variants) - LISTED} more, as the table of the report has them" * (len(variants) > LISTED)
         raise UserError(
-            f"{option} is {name!r}, of which there are {len(variants)} variants; expected one: {'; '.join(variants)}."
+            f"{option} is {name!r}, of which there are {len(variants)} variants; expected one, or the beginning "
+            f"of an experiment id: {'; '.join(variants[:LISTED])}{more}."
         )
     others = "; ".join(variant for variant in variants if variant != title)
     notes.append(f"{name} is taken as {title}; not in it: {others}.")
@@ -710,12 +714,12 @@ class _Draws:
         # Points of the same trainings, at several budgets say, share what is drawn of them.
         families = sorted({(point.family, point.seeds) for point in points})
         weights = {family: seed_weights(len(family[1]), len(values), rng) for family in families}
-        self.accuracy = {
-            point.experiments: (
-                values[:, [column[each] for each in point.experiments]] * weights[point.family, point.seeds]
-            ).sum(axis=1)
-            for point in points
-        }
+        found = np.array([measured.accuracy(each) for each in ids])
+        self.accuracy = {}
+        for point in points:
+            own = [column[each] for each in point.experiments]
+            drawn = weights[point.family, point.seeds]
+            self.accuracy[point.experiments] = replicate_seeds(values[:, own], found[own], drawn)
         self.parts = {
             point.experiments: np.mean([measured.parts(each) for each in point.experiments], axis=0) for point in points
         }
@@ -870,7 +874,11 @@ def _limits(names: Sequence[str], fronts: Sequence[list[Point]], trainings: int)
             f"With one seed nothing is said of the method of {single}: another training of it may come out otherwise."
         )
     text = f"The interval covers videos and seeds (A {_seeds(fronts[0])}, B {_seeds(fronts[1])})"
-    return f"{text}; so few seeds leave it too narrow at times." if min(fewest) < FEW_SEEDS else f"{text}."
+    return (
+        f"{text}; with fewer than {FEW_SEEDS} a side it is too narrow where trainings differ much."
+        if min(fewest) < FEW_SEEDS
+        else f"{text}."
+    )
 
 
 def all_pairs(records: Records) -> list[Pair]:

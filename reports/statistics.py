@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 REPLICATES = 10_000
 LEVEL = 0.95
+NORMAL = 1.959964  # of a normal distribution, the quantile that leaves half of 1 - LEVEL beyond it
 # Replicates drawn at once: few, so that memory stays small; changing it changes the numbers drawn.
 CHUNK = 64
 # Videos x classes x points x replicates that a bootstrap of mAP may rank: about a minute on two slow cores.
@@ -168,6 +169,44 @@ def seed_weights(seeds: int, replicates: int, rng: np.random.Generator) -> Float
         return np.ones((replicates, 1))
     draws = seeds - 1
     return rng.multinomial(draws, [1 / seeds] * seeds, size=replicates) / draws
+
+
+def replicate_seeds(values: Floats, found: Floats, weights: Floats) -> Floats:
+    """(replicates,) mean accuracy of S trainings, videos and seeds drawn.
+
+    Videos are drawn for all trainings alike, and the mean moves as their mean does. Drawing seeds as well from the same
+    values would count what a training owes to the videos at hand up to three times (Owen, The pigeonhole bootstrap,
+    Annals of Applied Statistics 1, 2007). So what is drawn of seeds is only the part of their spread that videos do not
+    explain, widened as Student's t is wider than a normal distribution at 2 (S - 1) degrees of freedom.
+
+    Args:
+        values: (replicates, S) accuracy of each training on the videos drawn.
+        found: (S,) on all videos.
+        weights: (replicates, S) of the trainings drawn, as `seed_weights`.
+    """
+    means, seeds = values.mean(axis=1), len(found)
+    spread = float(found.var(ddof=1)) if seeds > 1 else 0.0
+    if not spread:
+        return np.asarray(means)
+    by_videos = float((values - means[:, None]).var(axis=0).sum()) / (seeds - 1)
+    share = math.sqrt(max(0.0, 1 - by_videos / spread)) * student(2 * (seeds - 1)) / NORMAL
+    # Added one by one: the rounding of a matrix product depends on the number of threads.
+    drawn = (weights * (found - found.mean())).sum(axis=1)
+    return np.asarray(means + share * drawn)
+
+
+def student(degrees: int) -> float:
+    """The 97.5% quantile of Student's t with an even number of degrees (Abramowitz and Stegun, 1964, 26.7.4)."""
+    low, high = 0.0, 100.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        cosine = degrees / (degrees + middle**2)  # squared
+        term = total = 1.0
+        for k in range(2, degrees, 2):
+            term *= cosine * (k - 1) / k
+            total += term
+        low, high = (middle, high) if math.sqrt(1 - cosine) * total < LEVEL else (low, middle)
+    return high
 
 
 def interval(values: Floats) -> tuple[float, float]:
