@@ -54,6 +54,7 @@ ALPHA = 1 - LEVEL
 SHOWN = 5  # classes either way that do not stand
 FEW_SEEDS = 3  # with fewer, intervals are too narrow where trainings differ much
 LISTED = 6  # variants that an error names
+MOST_LABELS = 30  # that it names beside the registry's, since they may be long
 ROUNDING = 1e-9  # below which a difference of interpolated answers is none
 
 
@@ -399,7 +400,8 @@ def _named(name: str, trials: list[Trial], option: str, notes: list[str]) -> lis
             f"{option} is {name!r}, with which {len(found)} experiment ids begin; expected more of its digits."
         )
     if not found:
-        choices = {trial.method for trial in trials} | {trial.row["name"] for trial in trials}
+        labels, names = {trial.method for trial in trials}, {trial.row["name"] for trial in trials}
+        choices = names | labels if len(labels) <= MOST_LABELS else names
         raise unknown("method or experiment id", name, choices, f"{option} of these records")
     return found
 
@@ -443,7 +445,11 @@ def _check_device(trials: list[Trial]) -> None:
 def _notes(sides: Sequence[list[Trial]]) -> list[str]:
     """What differs between the sides and is allowed to."""
     notes = []
-    for column, text in (("views", "views of a video"), ("dtype", "data type when timed"), ("device", "timed on")):
+    for column, text in (
+        ("views", "views of a video"),
+        ("dtype", "data type when timed"),
+        ("device", "device when timed"),
+    ):
         found = [sorted({trial.row[column] for trial in side}) for side in sides]
         if found[0] != found[1]:
             said = (", ".join(map(str, each)) for each in found)
@@ -855,6 +861,11 @@ def _excluded(difference: Difference) -> str:
     if difference.high - difference.low >= 200:
         return "nothing is excluded"
     most = max(abs(difference.low), abs(difference.high))
+    if not difference.low <= 0 <= difference.high:
+        return (
+            "the interval, which is not corrected, leaves out 0, but the test does not, so that no more is said than "
+            f"that they are equal within ±{most:.2f} points"
+        )
     return (
         f"only differences below {difference.low:+.2f} or above {difference.high:+.2f} points are excluded at 95%, "
         f"which is equal within ±{most:.2f} points"

@@ -17,8 +17,8 @@ LEVEL = 0.95
 NORMAL = 1.959964  # of a normal distribution, the quantile that leaves half of 1 - LEVEL beyond it
 # Replicates drawn at once: few, so that memory stays small; changing it changes the numbers drawn.
 CHUNK = 64
-# Videos x classes x points x replicates that a bootstrap of mAP may rank: about a minute on two slow cores.
-RANKED = 4e10
+# Videos x classes x points x replicates that a bootstrap of mAP may rank: less than a minute on two slow cores.
+RANKED = 1e10
 FEWEST_REPLICATES = 1_000
 # Fewer videos than this that tell two points apart can never make an exact test's p smaller than 1 - LEVEL.
 FEWEST_TELLING = 6
@@ -53,7 +53,11 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def largest_share(count: int, of: int, tail: float = (1 - LEVEL) / 2) -> float:
-    """The share at which seeing at most `count` of `of` has probability `tail` (Clopper and Pearson, 1934)."""
+    """The share at which seeing at most `count` of `of` has probability `tail`.
+
+    One bound of the exact interval of Clopper and Pearson, The use of confidence or fiducial limits illustrated in the
+    case of the binomial, Biometrika 26, 1934.
+    """
     if count >= of:
         return 1.0
     low, high = 0.0, 1.0

@@ -7,6 +7,8 @@ import hashlib
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -395,7 +397,7 @@ def test_points_timed_on_two_devices_have_no_common_throughput(write: Writer) ->
     write(point("tsm"), answers(0.5), timing=other)
     with pytest.raises(UserError, match="expected one device"):
         compared(write, at="throughput")
-    assert any("timed on" in note for note in compared(write).notes)
+    assert any("device when timed" in note for note in compared(write).notes)
 
 
 def test_videos_that_one_lacks_count_for_neither(write: Writer) -> None:
@@ -473,6 +475,24 @@ def test_every_pair_is_corrected_for_all_of_them(write: Writer) -> None:
     assert corrected == pytest.approx(holm([each.difference.p for each in told if each.difference]), rel=1e-4)
     assert all("corrected for 3 pairs" in each.sentence for each in told)
     assert all("Nothing can be said" in each.sentence for each in pairs if each.difference is None)
+
+
+def test_what_stands_only_before_correction_is_not_concluded(write: Writer) -> None:
+    start = answers(0.5, 0, 300)
+    for number, method in enumerate(("tsn", "tsm", "afnet")):
+        right = start.copy()
+        right[np.flatnonzero(~start)[: 7 * number // 2]] = True  # 0, 3 and 7 videos more
+        write(small(method), right)
+    pairs = {(each.a, each.b): each for each in all_pairs(load_records([write.runs]))}
+    pair = pairs["AFNet", "TSN"]
+    assert pair.difference is not None and pair.p_holm is not None
+    assert pair.difference.p == pytest.approx(2 / 2**7) and pair.p_holm == pytest.approx(3 * 2 / 2**7)
+    assert pair.p_holm < 0.05 and "AFNet is ahead of TSN" in pair.sentence
+    for name in ("uniform", "random"):
+        write(small(name), start)
+    pair = {(each.a, each.b): each for each in all_pairs(load_records([write.runs]))}["AFNet", "TSN"]
+    assert pair.difference is not None and pair.difference.low > 0 and pair.p_holm == pytest.approx(10 * 2 / 2**7)
+    assert "cannot be told apart" in pair.sentence and "leaves out 0, but the test does not" in pair.sentence
 
 
 def test_pairs_on_other_videos_are_named(write: Writer) -> None:
@@ -567,6 +587,11 @@ def test_records_of_two_data_sets_need_one_to_be_chosen(write: Writer) -> None:
 
 
 # --- The command ---
+
+
+def test_comparing_imports_no_torch() -> None:
+    command = "import sys, reports.compare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], timeout=120, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("form", ["text", "json", "md"])
