@@ -625,7 +625,7 @@ def _compared(
         sentence = _no_overlap(names, fronts, axis)
     else:
         main = found.differences[0]
-        where = "" if axis is None else _where(axis, cost, overlap)
+        where = _own_costs(fronts) if axis is None else _where(axis, cost, overlap)
         tested = f"{_p(main.p)}, {found.test}; one comparison, not corrected"
         sentence = _conclusion(names, fronts, main, main.p, measured, where, tested)
     return Comparison(
@@ -678,6 +678,11 @@ def _no_overlap(names: Sequence[str], fronts: Sequence[list[Point]], axis: Axis)
         f"Nothing can be said of {names[0]} and {names[1]} at the same {axis.unit}, and nothing is extrapolated: the "
         f"frontier of points of {_ranges(names, fronts, axis)}."
     )
+
+
+def _own_costs(fronts: Sequence[list[Point]]) -> str:
+    a, b = (f"{front[0].gflops:.4g}" for front in fronts)
+    return f" at {a} GFLOPs" if a == b else f", A at {a} and B at {b} GFLOPs"
 
 
 def _where(axis: Axis, cost: float | None, overlap: tuple[float, float] | None) -> str:

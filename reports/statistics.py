@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ LEVEL = 0.95
 NORMAL = 1.959964  # of a normal distribution, the quantile that leaves half of 1 - LEVEL beyond it
 # Replicates drawn at once: few, so that memory stays small; changing it changes the numbers drawn.
 CHUNK = 64
+HELD = 10**7  # counts of videos in memory at once
 # Videos x classes x points x replicates that a bootstrap of mAP may rank: less than a minute on two slow cores.
 RANKED = 1e10
 FEWEST_REPLICATES = 1_000
@@ -85,8 +87,11 @@ def replicate_means(right: NDArray[np.bool_], replicates: int, seed: int) -> Flo
 
     Sums of whole numbers below 2**24, which float32 holds exactly, so that the order of adding changes nothing.
     """
-    bits = right.astype(np.float32)
-    sums = [_counts(drawn).astype(np.float32) @ bits for drawn in resamples(len(right), replicates, seed)]
+    bits, sums = right.astype(np.float32), []
+    drawn = resamples(len(right), replicates, seed)
+    # Many rows a product, or it spends its time on fetching the bits.
+    while rows := [_counts(few).astype(np.float32) for few in islice(drawn, max(1, HELD // (CHUNK * len(right))))]:
+        sums.append(np.concatenate(rows) @ bits)
     return np.concatenate(sums).astype(np.float64) / len(right)
 
 

@@ -261,18 +261,19 @@ def test_two_trainings_get_mcnemar_and_say_that_they_are_two(write: Writer) -> N
     assert "McNemar" in found.test and "14 videos, B alone in 2" in found.test
     assert found.difference.low > 0
     assert found.sentence.startswith("Of these two trainings, TSN 4f is ahead of TSM 4f by 20.00 points of top-1")
+    assert "points of top-1 at 1 GFLOPs (A - B: " in found.sentence
     assert "nothing is said of the methods" in found.sentence and "not corrected" in found.sentence
     assert found.covers.startswith("videos alone")
 
 
 def test_a_difference_that_is_not_significant_is_not_called_equal(write: Writer) -> None:
     write(point("tsn"), answers(0.6, 1))
-    write(point("tsm"), answers(0.6, 2))
+    write(point("tsm"), answers(0.6, 2), gmacs=3)
     found = compared(write)
     assert found.difference is not None
     low, high = found.difference.low, found.difference.high
     assert low < 0 < high
-    assert "These two trainings, TSN 4f and TSM 4f, cannot be told apart" in found.sentence
+    assert "These two trainings, TSN 4f and TSM 4f, cannot be told apart, A at 1 and B at 3 GFLOPs: " in found.sentence
     assert "does not make them equal" in found.sentence
     assert f"below {low:+.2f} or above {high:+.2f} points are excluded" in found.sentence
     assert f"within ±{max(-low, high):.2f}" in found.sentence
