@@ -206,6 +206,37 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """Two methods or two points on the same videos: the difference, its 95% interval, a test, and what they allow.
+
+    Methods with several points are compared at matched costs. docs/compare.md says how to read it.
+    """
+
+    names: Annotated[tyro.conf.Positional[list[str]], tyro.conf.arg(metavar="RUNS... A B")]
+    """Folders of records or single result.json files, then both sides: a method's name (afnet) or its label in the
+    report, or the beginning of an experiment id."""
+    dataset: str = ""
+    """Name, where the records are of several."""
+    at: Annotated[str, tyro.conf.arg(metavar="gflops=25|throughput=120")] = ""
+    """A cost at which frontiers are matched: GFLOPs or videos a second; without a number, wherever both are."""
+    format: Literal["text", "json", "md"] = "text"
+    """How it is printed; json has everything, every class too."""
+
+    def __call__(self) -> None:
+        from reports.compare import as_json, as_text, compare
+        from reports.load import load_records
+
+        if len(self.names) < 3:
+            raise UserError(
+                f"compare got {len(self.names)} words; expected folders of records and two sides, for example: afbench "
+                "compare runs afnet tsm."
+            )
+        *runs, a, b = self.names
+        found = compare(load_records([Path(each) for each in runs]), a, b, dataset=self.dataset, at=self.at)
+        print(as_json(found) if self.format == "json" else as_text(found, self.format == "md").rstrip())
+
+
+@dataclass(frozen=True)
 class Check:
     """Whether the records of a folder may be believed; a line for each thing that is not as it should be.
 
@@ -247,6 +278,7 @@ Command = (
     | Sweeps
     | Datasets
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Check, tyro.conf.subcommand("check")]
 )
 

@@ -54,7 +54,6 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
     for path in [path for folder in folders for path in result_files(folder)]:
         try:
             result = read_result(path)
-            _check_files(path)
         except UserError as error:
             if on_bad == "stop":
                 raise
@@ -89,13 +88,6 @@ def _records(results: list[Result], left_out: dict[str, str]) -> Records:
     pairs.sort(key=_order)
     table = pd.DataFrame([row for row, _ in pairs])
     return Records([result for _, result in pairs], table, pool(table), left_out)
-
-
-def _check_files(path: Path) -> None:
-    """UserError unless a record's other files are there; those that are shown are read, and checked, when they are."""
-    for name in ("samples.parquet", "clips.jpg"):
-        if not path.with_name(name).is_file():
-            raise UserError(f"{path.with_name(name)} is missing; expected it beside the record it is part of.")
 
 
 def pool(table: pd.DataFrame) -> pd.DataFrame:

@@ -112,16 +112,24 @@ def _filmstrips(records: Records, on_bad: str) -> tuple[dict[str, Any], dict[Pat
         [cost.unbeaten(rows) for _, rows in records.table.groupby("dataset") for cost in costs_of(rows)], axis=1
     ).any(axis=1)
     order = unbeaten.sort_values(ascending=False, kind="stable").index[:DETAILED]
-    found, damaged = {}, {}
-    for place in sorted(order):
-        result = records.results[place]
+    found, damaged, drawn = {}, {}, set(order)
+    for place, result in enumerate(records.results):
         try:
-            found[str(result.values["experiment_id"])] = draw_filmstrip(result)
+            _check_files(result.path)
+            if place in drawn:
+                found[str(result.values["experiment_id"])] = draw_filmstrip(result)
         except UserError as error:
             if on_bad == "stop":
                 raise
             damaged[result.path] = str(error)
     return found, damaged
+
+
+def _check_files(path: Path) -> None:
+    """UserError unless a record's other files are there; those that are shown are read, and checked, when they are."""
+    for name in ("samples.parquet", "clips.jpg"):
+        if not path.with_name(name).is_file():
+            raise UserError(f"{path.with_name(name)} is missing; expected it beside the record it is part of.")
 
 
 def _unfinished(runs: Sequence[Path]) -> str:

@@ -177,7 +177,7 @@ def test_pareto_is_what_comparing_all_pairs_gives(count: int) -> None:
 
 
 def test_of_many_points_the_best_alone_are_named() -> None:
-    many = pd.concat([TABLE.iloc[:1].assign(gflops=1.0 + number, value=50.0 - number / 9) for number in range(80)])
+    many = pd.concat([TABLE.iloc[:1].assign(gflops=1.0 + number, value=61.0 - number / 90) for number in range(80)])
     axes = by_gflops(many.reset_index(drop=True), None).axes[0]
     assert [text.get_text() for text in axes.texts] == ["8f r.50"]
     assert len(by_gflops(TABLE, None).axes[0].texts) == 2
