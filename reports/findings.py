@@ -35,7 +35,7 @@ def _motion(table: pd.DataFrame) -> str:
         return ""
     relation = "beats" if tsm["value"] > tsn["value"] else "does not beat"
     return (
-        f"Motion matters: at 8 frames TSM, which sees the order of frames, {relation} TSN, which does not: "
+        f"Motion: at 8 frames TSM, which sees the order of frames, {relation} TSN, which does not: "
         f"{tsm['value']:.1f}% against {tsn['value']:.1f}% {tsm['metric']} for {tsm['gflops']:.4f} and "
         f"{tsn['gflops']:.4f} GFLOPs."
     )

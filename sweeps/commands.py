@@ -133,7 +133,7 @@ class SweepLogs(Points):
     failed: bool = False
     """Of the points that failed."""
     follow: bool = False
-    """Go on with what is written, until nothing of them runs or waits."""
+    """Go on with what is written to these logs, until nothing of them runs or waits."""
     lines: int = 20
     """Of each log."""
 
@@ -148,9 +148,9 @@ class SweepLogs(Points):
             state = "failed" if self.failed else "running"
             points = [point for point in points if point.state == state]
             if not points:
+                none = "has failed; expected" if self.failed else "runs now; expected --failed, or"
                 raise UserError(
-                    f"No point is {state}; expected --failed, or --points with the ids of some that were begun (`sweep "
-                    "plan` shows them)."
+                    f"No point {none} --points with the ids of some that were begun (`sweep plan` shows them)."
                 )
         print_logs(points, self.runs, self.lines, self.follow)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -262,8 +263,11 @@ if __name__ == "__main__":
     cluster = Cluster(Path(sys.argv[1]))
     cluster.start()
     print("\n".join(f"export {name}={value}" for name, value in cluster.environment.items()), flush=True)
+    # Also where a shell that started it in the background told it to ignore the first.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
     try:
         while True:
             time.sleep(3600)
-    except KeyboardInterrupt:
+    finally:
         cluster.stop()

@@ -37,7 +37,7 @@ def test_the_log_of_what_is_done_is_found_by_its_attempt(runs: Path, capsys: pyt
     with pytest.raises(SystemExit) as caught:
         main(["sweep", "logs", "demo", "--tiny", "--runs", str(runs), "--failed"])
     assert caught.value.code == 2
-    assert "No point is failed; expected --failed, or --points" in capsys.readouterr().err
+    assert "No point has failed; expected --points" in capsys.readouterr().err
 
 
 def test_the_last_lines_and_what_keeps_them_from_being_read(tmp_path: Path) -> None:
