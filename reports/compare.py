@@ -26,7 +26,7 @@ from bench.methods import METHODS
 from bench.metrics import mean_average_precision
 from bench.record import Result
 from bench.samples import read_samples
-from reports.axes import pareto
+from reports.axes import COSTS, Cost, pareto
 from reports.labels import method_labels
 from reports.load import Records
 from reports.statistics import (
@@ -58,16 +58,8 @@ MOST_LABELS = 30  # that it names beside the registry's, since they may be long
 ROUNDING = 1e-9  # below which a difference of interpolated answers is none
 
 
-@dataclass(frozen=True)
-class Axis:
-    """What two frontiers are matched by: a column of the table, its unit, and whether less of it is cheaper."""
-
-    column: str
-    unit: str
-    cheaper_is_less: bool
-
-
-AXES = {"gflops": Axis("gflops", "GFLOPs", True), "throughput": Axis("videos_per_second", "videos/s", False)}
+# What two frontiers are matched by.
+AXES = {"gflops": COSTS[0], "throughput": COSTS[1]}
 
 
 @dataclass(frozen=True)
@@ -344,7 +336,7 @@ def compare(records: Records, a: str, b: str, *, dataset: str = "", at: str = ""
     return _compared(sides, measured, (_marked(points_a, axis), _marked(points_b, axis)), axis, cost, notes)
 
 
-def _parsed(at: str) -> tuple[Axis | None, float | None]:
+def _parsed(at: str) -> tuple[Cost | None, float | None]:
     """What frontiers are matched by, and the one cost, where one is asked for."""
     if not at:
         return None, None
@@ -552,10 +544,10 @@ def _points(trials: list[Trial], measured: Measured) -> list[Point]:
     return sorted(points, key=lambda point: (point.gflops, point.experiments))
 
 
-def _marked(points: list[Point], axis: Axis) -> list[Point]:
+def _marked(points: list[Point], axis: Cost) -> list[Point]:
     """In the order of their costs, with what is on the frontier; of equals the first."""
     points = sorted(points, key=lambda point: (getattr(point, axis.column), point.experiments))
-    costs = [getattr(point, axis.column) * (1 if axis.cheaper_is_less else -1) for point in points]
+    costs = [getattr(point, axis.column) * (1 if axis.less_is_better else -1) for point in points]
     best = pareto(costs, [point.accuracy for point in points])
     seen: set[float] = set()
     marked = []
@@ -569,14 +561,14 @@ Contrast = tuple[float | None, Floats, Floats]
 """A cost, and the weights of each side's frontier points in its value there."""
 
 
-def _overlap(fronts: Sequence[list[Point]], axis: Axis) -> tuple[float, float] | None:
+def _overlap(fronts: Sequence[list[Point]], axis: Cost) -> tuple[float, float] | None:
     """Costs that both frontiers cover."""
     low = max(getattr(front[0], axis.column) for front in fronts)
     high = min(getattr(front[-1], axis.column) for front in fronts)
     return (low, high) if low <= high else None
 
 
-def _contrasts(fronts: Sequence[list[Point]], axis: Axis, low: float, high: float) -> list[Contrast]:
+def _contrasts(fronts: Sequence[list[Point]], axis: Cost, low: float, high: float) -> list[Contrast]:
     """The mean over these costs, then the value at each point's cost among them."""
     a, b = ([getattr(point, axis.column) for point in front] for front in fronts)
     knots = sorted({cost for cost in (*a, *b) if low <= cost <= high} | {low, high})
@@ -584,9 +576,9 @@ def _contrasts(fronts: Sequence[list[Point]], axis: Axis, low: float, high: floa
     return [mean, *((cost, interpolation(a, cost), interpolation(b, cost)) for cost in knots)]
 
 
-def _ranges(names: Sequence[str], fronts: Sequence[list[Point]], axis: Axis) -> str:
+def _ranges(names: Sequence[str], fronts: Sequence[list[Point]], axis: Cost) -> str:
     ends = [(getattr(front[0], axis.column), getattr(front[-1], axis.column)) for front in fronts]
-    return " and ".join(f"{name} {_from_to(*pair)} {axis.unit}" for name, pair in zip(names, ends, strict=True))
+    return " and ".join(f"{name} {_from_to(*pair)} {axis.short}" for name, pair in zip(names, ends, strict=True))
 
 
 def _from_to(low: float, high: float) -> str:
@@ -612,7 +604,7 @@ def _compared(
     sides: Sequence[list[Trial]],
     measured: Measured,
     points: tuple[list[Point], list[Point]],
-    axis: Axis | None,
+    axis: Cost | None,
     cost: float | None,
     notes: list[str],
 ) -> Comparison:
@@ -636,7 +628,7 @@ def _compared(
         left_out=measured.left_out,
         points_a=tuple(points[0]),
         points_b=tuple(points[1]),
-        axis="" if axis is None else axis.unit,
+        axis="" if axis is None else axis.short,
         overlap=overlap,
         difference=found.differences[0] if contrasts else None,
         matched=tuple(each for each in found.differences if each.at is not None),
@@ -652,7 +644,7 @@ def _compared(
 def _asked(
     names: Sequence[str],
     fronts: Sequence[list[Point]],
-    axis: Axis | None,
+    axis: Cost | None,
     cost: float | None,
     overlap: tuple[float, float] | None,
 ) -> list[Contrast]:
@@ -667,15 +659,15 @@ def _asked(
         return [] if overlap is None else _contrasts(fronts, axis, *overlap)
     if overlap is None or not overlap[0] <= cost <= overlap[1]:
         raise UserError(
-            f"--at asks for {cost:g} {axis.unit}, but nothing is extrapolated: the frontier of points of "
+            f"--at asks for {cost:g} {axis.short}, but nothing is extrapolated: the frontier of points of "
             f"{_ranges(names, fronts, axis)}. Expected a cost that both cover."
         )
     return _contrasts(fronts, axis, cost, cost)[1:]
 
 
-def _no_overlap(names: Sequence[str], fronts: Sequence[list[Point]], axis: Axis) -> str:
+def _no_overlap(names: Sequence[str], fronts: Sequence[list[Point]], axis: Cost) -> str:
     return (
-        f"Nothing can be said of {names[0]} and {names[1]} at the same {axis.unit}, and nothing is extrapolated: the "
+        f"Nothing can be said of {names[0]} and {names[1]} at the same {axis.short}, and nothing is extrapolated: the "
         f"frontier of points of {_ranges(names, fronts, axis)}."
     )
 
@@ -685,10 +677,10 @@ def _own_costs(fronts: Sequence[list[Point]]) -> str:
     return f" at {a} GFLOPs" if a == b else f", A at {a} and B at {b} GFLOPs"
 
 
-def _where(axis: Axis, cost: float | None, overlap: tuple[float, float] | None) -> str:
+def _where(axis: Cost, cost: float | None, overlap: tuple[float, float] | None) -> str:
     if cost is not None or overlap is None or overlap[0] == overlap[1]:
-        return f" at {cost if cost is not None or overlap is None else overlap[0]:.4g} {axis.unit}"
-    return f", on average from {overlap[0]:.4g} to {overlap[1]:.4g} {axis.unit}"
+        return f" at {cost if cost is not None or overlap is None else overlap[0]:.4g} {axis.short}"
+    return f", on average from {overlap[0]:.4g} to {overlap[1]:.4g} {axis.short}"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,24 @@ def save(figure: Figure, folder: Path, name: str) -> dict[str, str]:
     return {suffix: f"{name}.{suffix}" for suffix in FORMATS}
 
 
+@contextlib.contextmanager
+def _canvas(x: str, y: str, fontsize: int = 8) -> Iterator[Axes]:
+    """Axes to draw on, with their labels; the legend stands outside."""
+    with sns.axes_style("whitegrid"), plt.rc_context(style()):
+        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        yield axes
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=fontsize)
+        sns.despine(figure)
+
+
+def _figure(axes: Axes) -> Figure:
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    return figure
+
+
 Looks = dict[str, tuple[Any, str]]
 """Colour and marker of each method."""
 
@@ -71,8 +91,8 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
         published: rows with method, gflops and value, drawn hollow and grey.
     """
     table = table[table[cost.column].notna()]
-    with sns.axes_style("whitegrid"), plt.rc_context(style()):
-        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+    devices = f"\n({', '.join(sorted(table['device'].unique()))})" if cost.timed else ""
+    with _canvas(cost.label + devices, metric_of(table)) as axes:
         if ceiling is not None:
             _draw_ceiling(axes, ceiling)
         for method, (colour, marker) in looks(table).items():
@@ -80,14 +100,9 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
             _draw_method(axes, rows, cost, colour, marker, crowded=len(table) > CROWD)
         if published is not None and len(published) and cost.column == "gflops":
             _draw_published(axes, published)
-        devices = f"\n({', '.join(sorted(table['device'].unique()))})" if cost.timed else ""
-        axes.set_xlabel(cost.label + devices)
-        axes.set_ylabel(metric_of(table))
         axes.set_ylim(max(0.0, table["value"].min() - 8), 101.5)
         axes.margins(x=0.12)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-        sns.despine(figure)
-    return figure
+    return _figure(axes)
 
 
 def _draw_ceiling(axes: Axes, ceiling: float) -> None:
@@ -120,8 +135,7 @@ def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
 def saving(table: pd.DataFrame) -> Figure:
     """Time saved against multiply-adds saved; on the line a saving is perfect, at 0 it is on paper only."""
     rows = table[table["saving_realised"].notna()].assign(saved=lambda of: of["gflops_dense"] / of["gflops"] - 1)
-    with sns.axes_style("whitegrid"), plt.rc_context(style()):
-        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+    with _canvas("multiply-adds saved: dense / executed - 1", "time saved: dense / skipped - 1, offline") as axes:
         most = 1.15 * float(rows["saved"].max())
         axes.plot([0, most], [0, most], color="0.45", linewidth=1)
         axes.annotate("perfect", (most, most), xytext=(-4, -10), textcoords="offset points", ha="right", fontsize=7)
@@ -136,11 +150,7 @@ def saving(table: pd.DataFrame) -> Figure:
             hollow = own["noisy"].astype(bool).to_numpy()
             faces = [("none" if empty else colour) for empty in hollow]
             axes.scatter(own["saved"], value, facecolors=faces, edgecolors=[colour], marker=marker, s=46, label=method)
-        axes.set_xlabel("multiply-adds saved: dense / executed - 1")
-        axes.set_ylabel("time saved: dense / skipped - 1, offline")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-        sns.despine(figure)
-    return figure
+    return _figure(axes)
 
 
 def curve(table: pd.DataFrame, x: str, label: str, style_of: Looks | None = None) -> Figure:
@@ -150,8 +160,7 @@ def curve(table: pd.DataFrame, x: str, label: str, style_of: Looks | None = None
         style_of: each method's looks, where they are to be those of another figure.
     """
     rows = table[table[x].notna()]
-    with sns.axes_style("whitegrid"), plt.rc_context(style()):
-        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+    with _canvas(label, metric_of(table)) as axes:
         for method, (colour, marker) in (style_of or looks(rows)).items():
             own = rows[rows["method"] == method].sort_values(x)
             if own.empty:
@@ -163,47 +172,38 @@ def curve(table: pd.DataFrame, x: str, label: str, style_of: Looks | None = None
                     axes.scatter([place] * len(values), values, color=colour, s=9, alpha=0.35)
         if pd.api.types.is_integer_dtype(rows[x]):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel(label)
-        axes.set_ylabel(metric_of(table))
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-        sns.despine(figure)
-    return figure
+    return _figure(axes)
 
 
 def kept_per_block(ratios: dict[str, list[float]]) -> Figure:
     """Share of frames that each block computes in full, a line for each point, by its name."""
-    with sns.axes_style("whitegrid"), plt.rc_context(style()):
-        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
-        for number, (name, shares) in enumerate(ratios.items()):
-            places = range(1, len(shares) + 1)
-            axes.plot(places, shares, marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1, label=name)
-        axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel("block, in network order")
-        axes.set_ylabel("kept ratio")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
-        sns.despine(figure)
-    return figure
+    places = {name: range(1, len(shares) + 1) for name, shares in ratios.items()}
+    axes = _lines(places, ratios, "block, in network order", "kept ratio")
+    axes.set_ylim(-0.03, 1.03)
+    return _figure(axes)
 
 
 def cost_per_video(deciles: dict[str, list[float]]) -> Figure:
     """What share of the videos costs no more than so many multiply-adds, a line for each point through its deciles."""
-    with sns.axes_style("whitegrid"), plt.rc_context(style()):
-        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
-        for number, (name, macs) in enumerate(deciles.items()):
-            shares = np.linspace(0, 1, len(macs))
+    costs = {name: np.array(macs) / 1e9 for name, macs in deciles.items()}
+    shares = {name: np.linspace(0, 1, len(macs)) for name, macs in deciles.items()}
+    label = "GFLOPs (multiply-adds executed, 1e9)"
+    return _figure(_lines(costs, shares, label, "share of videos that cost no more", markersize=4))
+
+
+def _lines(across: Mapping[str, Any], up: Mapping[str, Any], x: str, y: str, markersize: int = 5) -> Axes:
+    """A line for each name."""
+    with _canvas(x, y, fontsize=7) as axes:
+        for number, name in enumerate(up):
             marker = MARKERS[number % len(MARKERS)]
-            axes.plot(np.array(macs) / 1e9, shares, marker=marker, markersize=4, linewidth=1, label=name)
-        axes.set_xlabel("GFLOPs (multiply-adds executed, 1e9)")
-        axes.set_ylabel("share of videos that cost no more")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=7)
-        sns.despine(figure)
-    return figure
+            axes.plot(across[name], up[name], marker=marker, markersize=markersize, linewidth=1, label=name)
+    return axes
 
 
 def roofline(table: pd.DataFrame) -> Figure:
     """What was reached against arithmetic intensity, under the roof of each device and dtype."""
-    with sns.axes_style("whitegrid"), plt.rc_context(style()):
-        figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+    across, up = "multiply-adds per byte that operators read and write", "1e9 multiply-adds per second, offline"
+    with _canvas(across, up) as axes:
         places = np.geomspace(table["macs_per_byte"].min() / 4, table["macs_per_byte"].max() * 4, 200)
         for (copy, product), rows in table.groupby(["roof_copy", "roof_product"]):
             axes.plot(places, np.minimum(places * copy, product) / 1e9, color="0.45", linewidth=1)
@@ -222,11 +222,7 @@ def roofline(table: pd.DataFrame) -> Figure:
                 data=rows, x="macs_per_byte", y="reached", color=colour, marker=marker, s=46, ax=axes, label=method
             )
         axes.set(xscale="log", yscale="log")
-        axes.set_xlabel("multiply-adds per byte that operators read and write")
-        axes.set_ylabel("1e9 multiply-adds per second, offline")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-        sns.despine(figure)
-    return figure
+    return _figure(axes)
 
 
 def looks(table: pd.DataFrame) -> Looks:

@@ -15,7 +15,7 @@ from bench.record import Result, read_result, result_files
 from bench.savings import saving_realised
 from bench.settings import KNOBS
 from reports.labels import knobs_of, method_labels, title
-from reports.seeds import merge_seeds, seeds_interval, wilson
+from reports.seeds import merge_seeds, wilson
 
 POLICIES = ("stop", "skip")
 
@@ -104,8 +104,8 @@ def pool(table: pd.DataFrame) -> pd.DataFrame:
         if row["seeds"] > 1:
             records = by_point[row["point_id"]]
             ids, values = records["experiment_id"].tolist(), records["value"].tolist()
-            low, high = seeds_interval(values)
-            row |= {"value_low": max(low, 0.0), "value_high": min(high, 100.0), "interval": "seeds"}
+            of = "map" if row["metric"] == "mAP" else "top1"
+            row |= {f"value_{end}": row[f"{of}_seeds_{end}"] for end in ("low", "high")} | {"interval": "seeds"}
         points.append({**row, "experiment_id": ids[0], "spread": values, "experiment_ids": ids})
     return pd.DataFrame(points)
 
@@ -143,7 +143,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "map": metrics.get("map"),
         "top1": metrics["top1"],
         **_value(metrics, videos),
-        **_percent_interval(metrics["top1"], videos),
+        **_percent_interval("top1", metrics["top1"], videos),
         "top5": metrics["top5"],
         "gflops": metrics["macs"] / 1e9,
         "gflops_dense": result.values["macs"]["dense"] / 1e9,
@@ -170,14 +170,13 @@ def _value(metrics: dict[str, Any], videos: int) -> dict[str, Any]:
     """The data set's own metric; of mAP, which is no share of the videos, the interval takes a comparison."""
     if "map" in metrics:
         return {"metric": "mAP", "value": metrics["map"], "value_low": None, "value_high": None, "interval": ""}
-    low, high = wilson(metrics["top1"] / 100, videos)
-    ends = {"value_low": 100 * low, "value_high": 100 * high}
+    ends = _percent_interval("value", metrics["top1"], videos)
     return {"metric": "top-1", "value": metrics["top1"], **ends, "interval": "videos"}
 
 
-def _percent_interval(top1: float, videos: int) -> dict[str, float]:
+def _percent_interval(name: str, top1: float, videos: int) -> dict[str, float]:
     low, high = wilson(top1 / 100, videos)
-    return {"top1_low": 100 * low, "top1_high": 100 * high}
+    return {f"{name}_low": 100 * low, f"{name}_high": 100 * high}
 
 
 def _roofline(timing: dict[str, Any]) -> dict[str, Any]:

@@ -224,13 +224,13 @@ class _Site:
         """Draw and save them; what the page says of each."""
         table, metric = group.pooled, group.pooled["metric"].iloc[0]
         drawn: list[tuple[str, str, Callable[[], Figure]]] = []
+        published = published_points(group.name)
         for cost in costs_of(table):
             caption = (
                 f"{metric} against {cost.label}; a line joins the points of a method that no other point of it beats, "
                 "which are not faded. Vertical bars: 95% interval over videos, or over seeds where there are several."
             )
             caption += " Hollow points were timed with noise and rank nothing." if cost.timed else ""
-            published = published_points(group.name)
             if len(published) and cost.column == "gflops":
                 caption += " Hollow and grey: published figures, as printed."
             drawn.append((cost.file, caption, partial(figures.frontier, table, cost, group.ceiling, published)))

@@ -84,10 +84,10 @@ class Work:
                 failed.append(name)
         if failed == names:
             raise JobFailed(f"Trainings of this job that failed: {', '.join(failed)}; see above.")
-        if int(os.environ.get("SLURM_NTASKS") or 1) > 1 and not failed:
+        if not failed:
             from bench.distributed import leave
 
-            leave()  # without submitit's note of the result, which nobody reads
+            leave()  # one of several does, without submitit's note of the result, which nobody reads
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit when the job is to be preempted or reaches its time limit: it goes on after a requeue.

@@ -29,11 +29,11 @@ from bench.environment import source_version
 from bench.errors import UserError
 from bench.files import make_folder
 from bench.progress import bars
-from bench.record import EVALUATED, point_folder, read_heartbeat, training_folder
+from bench.record import read_heartbeat, training_folder
 from sweeps.clusters import LOCAL
 from sweeps.describe import distinguishing
 from sweeps.job import Stage, Work
-from sweeps.plan import Point, by_training, is_done, plan
+from sweeps.plan import Point, by_training, is_done, is_evaluated, plan
 from sweeps.progress import STAGES
 from sweeps.triage import Cause, cause_of
 
@@ -147,7 +147,11 @@ class Launcher:
         if len(places) == 1:
             self._stage("all", trainings, places)
             return
-        self._stage("evaluate", [group for group in trainings if not all(self._is_evaluated(p) for p in group)], places)
+        self._stage(
+            "evaluate",
+            [group for group in trainings if not all(is_evaluated(p.experiment, self.runs) for p in group)],
+            places,
+        )
         self._stage("time", trainings, [Slot(places[0].gpu)])
 
     def _stage(self, stage: Stage, trainings: Sequence[Sequence[Point]], places: Sequence[Slot]) -> None:
@@ -201,7 +205,9 @@ class Launcher:
         done = [point for point in points if is_done(point.experiment, self.runs)]
         if stage != "evaluate":
             self.progress.advance(self.whole, len(done))
-        reached = [point for point in points if self._is_evaluated(point)] if stage == "evaluate" else done
+        reached = (
+            [point for point in points if is_evaluated(point.experiment, self.runs)] if stage == "evaluate" else done
+        )
         if len(reached) == len(points):
             return
         attempts = read_attempts(training_folder(self.runs, points[0].experiment))[running.attempts :]
@@ -213,9 +219,6 @@ class Launcher:
         self.gave_up = bool(same)
         self.failures[running.name] = cause
         self.progress.console.print(f"{running.name}: {_said(cause)}", highlight=False, markup=False)
-
-    def _is_evaluated(self, point: Point) -> bool:
-        return is_done(point.experiment, self.runs) or (point_folder(self.runs, point.experiment) / EVALUATED).exists()
 
     def complain(self, points: Sequence[Point]) -> None:
         """UserError where a point has no record."""

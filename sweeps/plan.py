@@ -155,6 +155,11 @@ def is_done(experiment: Experiment, runs: Path) -> bool:
     return find_result(runs, experiment) is not None  # says what is wrong with it
 
 
+def is_evaluated(experiment: Experiment, runs: Path) -> bool:
+    """Whether all of a point but its times is there, or all of it."""
+    return (point_folder(runs, experiment) / EVALUATED).exists() or is_done(experiment, runs)
+
+
 def ask(places: Collection[Place], must_know: bool) -> Scheduler:
     """What SLURM says of these jobs; nothing is asked where there are none."""
     jobs = {place.id for place in places}
