@@ -147,6 +147,7 @@ class OnDisk(Dataset):
         if data.fingerprint:  # an experiment that was resolved before, perhaps on another machine
             return {}
         prepared = self._found()
+        _check_decoder(prepared, data)
         wanted = {"train": data.train_clips, "val": data.val_clips}
         for split, count in wanted.items():
             if count > prepared.counts[split]:
@@ -194,7 +195,18 @@ class OnDisk(Dataset):
                 f"made for {data.fingerprint}: other lists, classes or pictures. Expected the same preparation; "
                 "without data.fingerprint an experiment takes what is there, as another experiment."
             )
+        _check_decoder(prepared, data)
         return prepared
+
+
+def _check_decoder(prepared: Prepared, data: Data) -> None:
+    """UserError for a decoder of video files where there are none."""
+    assert isinstance(data.settings, StoredSettings)
+    if prepared.layout.kind == "frames" and data.settings.decoder != "pyav":
+        raise UserError(
+            f"data.settings.decoder is {data.settings.decoder!r}, of video files; {prepared.name} in {prepared.root} "
+            "is folders of frames. Expected the setting left out."
+        )
 
 
 DIGITS = "digits-in-motion"

@@ -56,7 +56,7 @@ def read_video(
 
     Args:
         least: frames that may be smaller are made so, in one go with the change of colours.
-        decoder: "pyav", or "torchcodec", whose pixels differ by the rounding of colours.
+        decoder: "pyav", or "torchcodec", which shows damaged frames as if they were whole.
 
     Raises:
         BadClip: for a file that is missing, no video, damaged, or has fewer frames, or frames of several sizes.
@@ -270,20 +270,29 @@ def _searched(
                 # Formats such as MPEG-PS have no index: all is decoded from the beginning, once.
                 packets, searchable = _from_start(container, stream, index), False
             frames, group = _decoded(packets), key
-        frame = _reached(frames, time)
+        since = index.keys[key] if key >= 0 else time
+        frame = _reached(frames, time, since)
         if frame is None and searchable:
             # It needs more than the keyframe, as where pictures are refreshed bit by bit.
             frames, searchable = _decoded(_from_start(container, stream, index)), False
-            frame = _reached(frames, time)
+            frame = _reached(frames, time, since)
         if frame is None:
             return
         yield frame
 
 
-def _reached(frames: Iterator[VideoFrame], time: int) -> VideoFrame | None:
-    """The next frame that is shown at this time; None where there is none that is whole."""
-    frame = next((frame for frame in frames if (_time(frame) or 0) >= time), None)
-    return frame if frame is not None and _time(frame) == time and not frame.is_corrupt else None
+def _reached(frames: Iterator[VideoFrame], time: int, since: int) -> VideoFrame | None:
+    """The next frame that is shown at this time; None where it, or one since its keyframe, is missing or damaged.
+
+    What refers to a damaged frame shows the damage, but is not marked by the decoder.
+    """
+    for frame in frames:
+        at = _time(frame) or 0
+        if frame.is_corrupt and at >= since:
+            return None
+        if at >= time:
+            return frame if at == time else None
+    return None
 
 
 def _from_key(container: InputContainer, stream: VideoStream, index: Index, key: int) -> Packets | None:

@@ -225,6 +225,11 @@ def test_what_a_data_set_on_disk_has_is_not_overridden(tmp_path: Path, monkeypat
     ):
         with pytest.raises(UserError, match=words):
             override(point, {f"data.{field}": text})
+    other = override(point, {"data.settings.decoder": "torchcodec"})
+    with pytest.raises(
+        UserError, match=r"decoder is 'torchcodec', of video files; gestures in .* is folders of frames"
+    ):
+        find_dataset("gestures").open(other.data)
     fewer = override(point, {"data.train_clips": "2", "data.val_clips": "3"})
     assert (fewer.data.train_clips, fewer.data.val_clips, fewer.data.classes) == (2, 3, 3)
     assert fewer.data.fingerprint == point.data.fingerprint
