@@ -51,6 +51,9 @@ class Resources(Checked):
         if self.minutes < 1:
             raise UserError(f"{self._label('time')} is {self.time!r}; expected at least a minute.")
 
+    def _label(self, name: str) -> str:
+        return name  # where it stands is said before it
+
     @property
     def minutes(self) -> int:
         """The limit.
@@ -111,7 +114,8 @@ def find_cluster(name: str, flags: Mapping[str, Any]) -> Cluster:
         flags: fields of `Resources` that the command line says; they hold for timing too, but for nodes and tasks.
 
     Raises:
-        UserError: for an unknown name, a file that cannot be read, or fields that are unknown or wrong.
+        UserError: for an unknown name, a file that cannot be read, or fields that are unknown or wrong, named with the
+            file and table; a flag's with those of the cluster that it was given for.
     """
     profiles = read_profiles()
     if name not in profiles and name != SLURM:
@@ -119,7 +123,7 @@ def find_cluster(name: str, flags: Mapping[str, Any]) -> Cluster:
     path, values = profiles.get(name, (Path(), {}))
     own = values.get("timing", {})
     training = {key: value for key, value in values.items() if key != "timing"}
-    where = f"{path}: {name}"
+    where = f"{path}: {name}" if name in profiles else f"--cluster {name}"
     if not isinstance(own, dict):
         raise UserError(f"{where}.timing is {own!r}; expected a table [{name}.timing].")
     alone = {"nodes": 1, "tasks": 1, "exclusive": True}
@@ -138,10 +142,16 @@ def _resources(values: Mapping[str, Any], where: str) -> Resources:
     known = {field.name for field in fields(Resources)}
     for name, value in values.items():
         if name not in known:
+            where += "; tables inside it: [NAME.timing] alone" if isinstance(value, dict) else ""
             raise unknown("field", name, known, where)
         if isinstance(value, list) and name == "setup":
             values = {**values, "setup": "\n".join(map(str, value))}
-    return Resources(**values)
+        if name == "time" and type(value) is int:  # minutes need no quotes
+            values = {**values, "time": str(value)}
+    try:
+        return Resources(**values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def read_profiles() -> dict[str, tuple[Path, dict[str, Any]]]:

@@ -133,7 +133,7 @@ class SweepLogs(Points):
     failed: bool = False
     """Of the points that failed."""
     follow: bool = False
-    """Go on with what is written to these logs, until nothing of them runs or waits."""
+    """Go on with what is written to the logs of these points, old and new, until none of them runs or waits."""
     lines: int = 20
     """Of each log."""
 
@@ -145,8 +145,9 @@ class SweepLogs(Points):
             raise UserError(f"--lines is {self.lines}; expected at least 1.")
         points = chosen(plan(self.points(), self.runs), self.points_of)
         if self.failed or not self.points_of:
-            state = "failed" if self.failed else "running"
-            points = [point for point in points if point.state == state]
+            # To follow what waits is to wait for it.
+            states = ("failed",) if self.failed else ("running", "queued") if self.follow else ("running",)
+            points = [point for point in points if point.state in states]
             if not points:
                 none = "has failed; expected" if self.failed else "runs now; expected --failed, or"
                 raise UserError(
@@ -243,11 +244,13 @@ class SweepCancel(Points):
     def __call__(self) -> None:
         from sweeps import queue
         from sweeps.plan import chosen, plan
+        from sweeps.show import counted
 
         points = chosen(plan(self.points(), self.runs, must_know=True), self.points_of)
         jobs = {job for point in points for job in point.alive}
         queue.cancel(jobs)
-        print(f"{len(jobs)} jobs cancelled: {', '.join(sorted(jobs)) or 'none waits or runs'}")
+        said = "; SLURM takes up to a minute to end those that run, and `sweep submit` waits for that" if jobs else ""
+        print(f"{counted(len(jobs), 'job')} cancelled: {', '.join(sorted(jobs)) or 'none waits or runs'}{said}.")
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 Seconds of a training grow with clips x frames x pixels, those of an evaluation too, both at a pace of the method on its
 network; a timing takes what timings of the network took. Where the method has no record its network's other methods
-stand in; where the network has none, nothing is said. Paces are medians, of the device that most records are from.
+stand in; where the network has none, nothing is said. Paces are medians, weighted by how much each record measured, so
+that tiny trials, which take the time to begin, do not tell of long trainings; of the device that most records are from.
 """
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from bench.errors import UserError
@@ -116,14 +117,23 @@ def read_past(datasets: Collection[str], runs: Path) -> Past:
         return Past()
     device = Counter(stages["device"] for _, stages in records).most_common(1)[0][0]
     records = [(experiment, stages) for experiment, stages in records if stages["device"] == device]
-    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
     for experiment, stages in records:
         for part in PARTS:
             seconds = float(stages[part]) * (1 if part == "timing" else stages["processes"])
             for method in (experiment.model.method, ""):
                 if seconds:
-                    found[part, method, experiment.model.backbone].append(seconds / _units(part, experiment))
-    return Past(device, len(records), {key: median(values) for key, values in found.items()})
+                    units = _units(part, experiment)
+                    found[part, method, experiment.model.backbone].append((seconds / units, units))
+    return Past(device, len(records), {key: _median(values) for key, values in found.items()})
+
+
+def _median(paces: Sequence[tuple[float, float]]) -> float:
+    """Of paces with their weights: half of the weight is below it, half above."""
+    ordered = sorted(paces)
+    behind = list(accumulate(weight for _, weight in ordered))
+    low, high = bisect_left(behind, behind[-1] / 2), bisect_right(behind, behind[-1] / 2)
+    return (ordered[low][0] + ordered[min(high, len(ordered) - 1)][0]) / 2
 
 
 def _units(part: str, experiment: Experiment) -> float:

@@ -24,7 +24,7 @@ def print_logs(points: Sequence[Point], runs: Path, lines: int, following: bool)
         UserError: where there is none.
     """
     logs = logs_of(points, runs)
-    if not logs:
+    if not logs and not (following and any(point.state == "queued" for point in points)):
         raise UserError(
             f"None of the {len(points)} points has a log; expected points that were begun (`sweep plan` shows them), "
             "whose logs were not moved away."
@@ -36,10 +36,12 @@ def print_logs(points: Sequence[Point], runs: Path, lines: int, following: bool)
                 print(line)
     experiments = [point.experiment for point in points]
 
-    def go_on() -> bool:
-        return any(point.state in ("running", "queued") for point in plan(experiments, runs))
+    def look() -> tuple[list[Path], bool]:
+        found = plan(experiments, runs)
+        logs.update(logs_of(found, runs))
+        return list(logs), any(point.state in ("running", "queued") for point in found)
 
-    for path, line in follow(list(logs), go_on) if following else ():
+    for path, line in follow(list(logs), look) if following else ():
         print(f"{logs[path][0].experiment.experiment_id[:8]} | {line}", flush=True)
 
 
@@ -84,17 +86,18 @@ def last_lines(path: Path, count: int) -> list[str]:
         ) from error
 
 
-def follow(paths: Sequence[Path], go_on: Callable[[], bool]) -> Iterator[tuple[Path, str]]:
+def follow(paths: Sequence[Path], look: Callable[[], tuple[Sequence[Path], bool]]) -> Iterator[tuple[Path, str]]:
     """Lines as they are written, from the end of what is there; what is not there yet is waited for.
 
     Args:
-        go_on: asked now and then; the rest is read when it says no.
+        look: asked now and then: which files there are, those that are new being read from their beginning, and whether
+            to go on; the rest is read when it says no.
     """
     places = {path: path.stat().st_size if path.exists() else 0 for path in paths}
     begun = dict.fromkeys(paths, b"")
     looked, last = time.monotonic(), False
     while True:
-        for path in paths:
+        for path in list(places):
             content = _since(path, places[path])
             places[path] += len(content)
             *whole, begun[path] = (begun[path] + content).split(b"\n")
@@ -103,7 +106,11 @@ def follow(paths: Sequence[Path], go_on: Callable[[], bool]) -> Iterator[tuple[P
         if last:
             return
         if time.monotonic() - looked > LOOK_SECONDS:
-            looked, last = time.monotonic(), not go_on()
+            found, more = look()
+            looked, last = time.monotonic(), not more
+            for path in found:
+                places.setdefault(path, 0)
+                begun.setdefault(path, b"")
         time.sleep(POLL_SECONDS)
 
 

@@ -16,6 +16,12 @@ from bench.errors import UserError
 
 SECONDS = 60
 ARRAY = re.compile(r"(\d+)_\[([\d,\-]+)(?:%\d+)?\]")
+ENDING = "COMPLETING"
+# Why a job waits that will not begin by itself.
+HOPELESS = re.compile(
+    r"Bad|Invalid|Held|NeverSatisfied|^Partition(TimeLimit|NodeLimit|Config|Down|Inactive)|^(QOS|Assoc)Max\w*(PerJob|PerNode)"
+    r"|^AccountNotAllowed|^QOSNotAllowed|^Reservation(Invalid|Deleted)"
+)
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED", "RESIZING", "SPECIAL_EXIT")
 
 
@@ -43,6 +49,16 @@ class Job:
         return self.state in WAITING
 
     @property
+    def ends(self) -> bool:
+        """Whether it is over but for what SLURM has to clear away, as for half a minute after it was cancelled."""
+        return self.state == ENDING
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it waits for what does not come by waiting."""
+        return self.waits and bool(HOPELESS.search(self.reason))
+
+    @property
     def seconds(self) -> float:
         """That it runs, or ran."""
         days, _, clock = self.elapsed.rpartition("-")
@@ -62,7 +78,8 @@ def queued() -> dict[str, Job]:
         )
     form = "%i|%T|%r|%N|%j|%M"
     lines = _answer("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", form)
-    jobs = (Job(*line.split("|")) for line in lines if line.count("|") == form.count("|"))
+    fields = (line.split("|") for line in lines if line.count("|") == form.count("|"))
+    jobs = (Job(name, state, "" if why == "None" else why, *more) for name, state, why, *more in fields)
     return {job.id: job for job in jobs}
 
 

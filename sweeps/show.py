@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 BAR = 60  # characters
 
 
+def counted(count: int, what: str) -> str:
+    """As "1 job" and "2 jobs"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def print_plan(points: list[Point], runs: Path) -> None:
     """A line for each point, with its state and ids; plain text, since rich takes seconds for ten thousand."""
     experiments = [point.experiment for point in points]
@@ -33,7 +38,9 @@ def print_plan(points: list[Point], runs: Path) -> None:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     trainings = len({experiment.training_id for experiment in experiments})
     done = sum(point.state == "done" for point in points)
-    print(f"{done} of {len(points)} points are done{_others(points)}; they take {trainings} trainings.")
+    print(
+        f"{done} of {counted(len(points), 'point')} done{_others(points)}; they take {counted(trainings, 'training')}."
+    )
     if done < len(points):
         print(_said(estimate(points, runs)))
 
@@ -49,10 +56,10 @@ def _said(left: Estimate) -> str:
     past = left.past
     if not past.records:
         return "How long they take is not known: there is no record of the data set in this folder to go by."
-    unknown = f"; {left.unknown} points on networks without a record come on top" if left.unknown else ""
+    unknown = f"; {counted(left.unknown, 'point')} on networks without a record on top" if left.unknown else ""
     return (
         f"About {in_words(left.total)} on {past.device} are left (training, evaluation, timing), going by "
-        f"{past.records} records{unknown}."
+        f"{counted(past.records, 'record')}{unknown}."
     )
 
 
@@ -67,10 +74,14 @@ def print_submission(handed: Handed, runs: Path, dry: bool) -> None:
         points = sum(map(len, array.tasks))
         after = ", each after its training" if array.after else ""
         name = f"job {submission.job}" if submission else "an array"
-        print(f"{name}: {what} of {points} points in {len(array.tasks)} jobs{after}")
+        print(f"{name}: {what} of {counted(points, 'point')} in {counted(len(array.tasks), 'job')}{after}")
     counts = Counter(point.state for point in handed.points)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    print(f"{len(handed.points)} points were {states}. {'Nothing was submitted.' if dry or not handed.arrays else ''}")
+    nothing = "" if handed.arrays and not dry else " Nothing was submitted."
+    print(f"{counted(len(handed.points), 'point')}: {states}.{nothing}")
+    ending = sum(point.job is not None and point.job.ends for point in handed.points)
+    if ending:
+        print(f"{counted(ending, 'point')} of jobs that still end: submit again when they have.")
 
 
 def print_triage(points: Sequence[Point]) -> None:
@@ -89,7 +100,7 @@ def print_triage(points: Sequence[Point]) -> None:
         for line in point.cause.lines:
             print(f"    {line}")
         print(f"    -> {point.cause.kind.advice}; log: {point.cause.log or 'none'}")
-    print(f"{sum(map(len, failed.values()))} of {len(points)} points failed.")
+    print(f"{sum(map(len, failed.values()))} of {counted(len(points), 'point')} failed.")
 
 
 # --- Status -----------------------------------------------------------------------------------------------------------
@@ -108,12 +119,14 @@ def status_view(status: Status, rows: int) -> RenderableType:
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     filled = BAR * counts["done"] // len(status.points)
     parts: list[RenderableType] = [
-        Text(f"{len(status.points)} points: {said}"),
+        Text(f"{counted(len(status.points), 'point')}: {said}"),
         Text("█" * filled + "░" * (BAR - filled)),
     ]
     if status.working:
         parts.append(_working_table(status, rows))
-    parts += [Text(line) for line in (*_waiting(status), *_failures(status, rows), *_clocks(status))]
+    parts += [
+        Text(line) for line in (*_waiting(status), *_unfinished(status), *_failures(status, rows), *_clocks(status))
+    ]
     if counts["done"] < len(status.points):
         parts.append(Text(_said(status.left)))
     return Group(*parts)
@@ -122,8 +135,6 @@ def status_view(status: Status, rows: int) -> RenderableType:
 def _working_table(status: Status, rows: int) -> Table:
     from rich.markup import escape
     from rich.table import Table
-
-    from sweeps.progress import STAGES
 
     names = {point.experiment.experiment_id: name for name, point in zip(status.names, status.points, strict=True)}
     table = Table("running", "job", "on", "stage", "step", "s/step", "left", "last sign", box=None, pad_edge=False)
@@ -137,7 +148,7 @@ def _working_table(status: Status, rows: int) -> Table:
             escape(name),
             point.place.id if point.place and point.job else "here",
             escape(beat.host if beat else (point.job.nodes if point.job else "")),
-            STAGES.get(beat.stage, beat.stage).partition(",")[0] if beat else "in its job",
+            each.doing,
             f"{beat.step}/{beat.steps}" if beat else "",
             f"{beat.pace:.3g}" if beat and beat.pace else "",
             in_words(each.left) if each.left is not None else "",
@@ -153,7 +164,24 @@ def _waiting(status: Status) -> list[str]:
     reasons = Counter(point.job.reason if point.job else "not known" for _, point in status.of("queued"))
     if not reasons:
         return []
-    return ["waiting: " + ", ".join(f"{count} for {reason}" for reason, count in reasons.most_common())]
+    lines = ["waiting: " + ", ".join(f"{count} for {reason}" for reason, count in reasons.most_common())]
+    hopeless = Counter(point.job.reason for _, point in status.of("queued") if point.job and point.job.is_hopeless)
+    if hopeless:
+        why = ", ".join(f"{count} for {reason}" for reason, count in hopeless.most_common())
+        lines.append(f"will not begin by itself: {why} -> `sweep cancel`, then submit with what the cluster allows")
+    return lines
+
+
+def _unfinished(status: Status) -> list[str]:
+    """What was begun and is to be submitted again, by what ended it."""
+    ended = Counter(point.cause.kind.name for _, point in status.of("missing") if point.cause is not None)
+    if not ended:
+        return []
+    return [
+        "of the missing: "
+        + ", ".join(f"{count} {kind}" for kind, count in ended.most_common())
+        + " -> submit again to go on"
+    ]
 
 
 def _failures(status: Status, rows: int) -> list[str]:

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 LARGEST_ARRAY = 1001
 SNAPSHOTS = "snapshots"
 PATIENCE = 120  # seconds for sbatch to say what it thinks
+ENDING = 60.0  # and for jobs to end that were cancelled; SLURM kills them after half of it, where nothing else is set
+POLL = 2.0
 Seconds = Callable[[Point], float | None]
 """How long a point will take, None where nobody knows."""
 
@@ -108,7 +110,7 @@ def submit(
     _compare_clocks(runs)
     with ledger.held():
         withdraw_orphans(ledger)
-        found = plan(points, runs, must_know=True)
+        found = _settled(points, runs)
         if fixed:
             cluster = cluster.after(lines_for(snapshot(ledger.folder / SNAPSHOTS)))
         arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
@@ -119,6 +121,20 @@ def submit(
             after = handed.get(id(array.after))
             handed[id(array)] = _hand_over(array, ledger, runs, cluster.name, recipe, after)
     return Handed(found, [(array, handed[id(array)]) for array in arrays])
+
+
+def _settled(points: Sequence[Experiment], runs: Path) -> list[Point]:
+    """The plan, once jobs that are ending have ended, so that what was cancelled just now is taken up."""
+    until, said = time.monotonic() + ENDING, False
+    while True:
+        found = plan(points, runs, must_know=True)
+        ending = {point.job.id for point in found if point.job is not None and point.job.ends}
+        if not ending or time.monotonic() > until:
+            return found
+        if not said:
+            log.warning("Waiting for jobs that are ending: %s.", ", ".join(sorted(ending)))
+            said = True
+        time.sleep(POLL)
 
 
 def _compare_clocks(runs: Path) -> None:

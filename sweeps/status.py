@@ -19,6 +19,7 @@ from sweeps.describe import distinguishing
 from sweeps.estimate import Estimate, estimate
 from sweeps.ledger import Ledger
 from sweeps.plan import STATES, Point
+from sweeps.progress import STAGES
 
 # A sign of life is late after the time that so many of those before it took, and never before so many seconds.
 LATE = 20
@@ -44,6 +45,7 @@ class Working:
         silent: seconds since the last sign of life, or since the job began.
         verdict: "hangs" where the next sign is overdue, "slow" where steps come at a fraction of others' pace.
         left: seconds of this stage that are left at its pace; None where it is not known.
+        shared: whether it shares its job with other trainings, and so may wait there for its turn.
     """
 
     point: Point
@@ -52,6 +54,16 @@ class Working:
     silent: float
     verdict: Verdict = ""
     left: float | None = None
+    shared: bool = False
+
+    @property
+    def doing(self) -> str:
+        """In a word or two, what its job does with it."""
+        if self.point.job is not None and self.point.job.ends:
+            return "ending"
+        if self.heartbeat is None:
+            return "waits in its job" if self.shared else "in its job"
+        return STAGES.get(self.heartbeat.stage, self.heartbeat.stage).partition(",")[0]
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ class Status:
         working = {each.point.experiment.training_id: each for each in self.working}
         return {
             "counts": self.counts,
-            "seconds_left": self.left.total,
+            "seconds_left": self.left.total if self.left.past.records or not self.left.seconds else None,
             "seconds_left_unknown_points": self.left.unknown,
             "clocks": self.clocks,
             "points": [
@@ -123,7 +135,7 @@ def _working(group: Sequence[Point], runs: Path, now: float, clocks: dict[str, f
     if heartbeat is None or heartbeat.stage == "done" or (running is not None and now - stamped > running + SOONEST):
         shared = point.place is not None and len(point.place.submission.tasks[point.place.task]) > len(group)
         overdue = running is not None and running > FIRST and not shared
-        return Working(point, len(group), None, running or 0.0, "hangs" if overdue else "")
+        return Working(point, len(group), None, running or 0.0, "hangs" if overdue else "", shared=shared)
     if abs(heartbeat.time - stamped) > SKEWED:
         clocks[heartbeat.host] = round(heartbeat.time - stamped, 1)
     silent = max(now - stamped, 0.0)

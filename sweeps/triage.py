@@ -75,7 +75,7 @@ KINDS = (
     Kind(
         "diverged",
         "a lower training.lr, a longer training.warmup, or training.precision=float32",
-        pattern=r"The loss (became|ran away)",
+        pattern=r"The loss (became|ran away)|The logits of validation video \d+ are not finite",
         errors=("Diverged",),
     ),
     Kind(
@@ -116,7 +116,8 @@ KINDS = (
     ),
     Kind(
         "killed",
-        "its log ends without a word: most often the node's memory; submit with --retry failed",
+        "its log ends without a word, as where a node's memory ran out or somebody killed it; submit with --retry "
+        "failed",
     ),
 )
 UNKNOWN = Kind("error", "its log says more; submit with --retry failed")

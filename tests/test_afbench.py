@@ -100,7 +100,7 @@ def test_a_plan_is_of_the_points_that_the_options_give(runs: Path, capsys: pytes
     )
     assert [line.split()[-1] for line in lines[1:-2]] == [point.experiment_id for point in expected]
     assert lines[1].startswith("FFN, 4 frames, seed 0, trained at 16  missing  ")
-    assert lines[-2] == "0 of 14 points are done; they take 10 trainings."
+    assert lines[-2] == "0 of 14 points done; they take 10 trainings."
     assert lines[-1].startswith("About ") and lines[-1].endswith("(training, evaluation, timing), going by 4 records.")
 
 

@@ -121,7 +121,7 @@ def test_a_command_over_ten_thousand_points(benchmark: Any, sweep: Path, command
 
     said = benchmark.pedantic(run, rounds=5)
     assert {
-        "plan": "5000 of 10000 points are done, 1000 running, 2000 queued, 100 failed",
+        "plan": "5000 of 10000 points done, 1000 running, 2000 queued, 100 failed",
         "status": "10000 points: 5000 done, 1000 running, 2000 queued, 100 failed, 1900 missing",
         "submit": "1900 missing",
     }[name] in said or json.loads(said)["counts"]["missing"] == 1900

@@ -119,7 +119,7 @@ def settled(cluster: Cluster, folder: Path) -> None:
     while True:
         done = sweep(folder, "submit", "sweep.py", *ASKED, "--retry", "all")
         assert done.returncode == 0, done.stderr
-        if done.stdout.splitlines()[-1].startswith("20 points were 20 done."):
+        if done.stdout.splitlines()[-1].startswith("20 points: 20 done."):
             return
         assert time.monotonic() < end, done.stdout + sweep(folder, "triage", "sweep.py").stdout
         time.sleep(5)
@@ -169,7 +169,7 @@ def test_a_sweep_survives_whatever_happens_to_it(cluster: Cluster, tmp_path: Pat
     settled(cluster, tmp_path)
 
     plan = sweep(tmp_path, "plan", "sweep.py")
-    assert "20 of 20 points are done; they take 10 trainings." in plan.stdout
+    assert "20 of 20 points done; they take 10 trainings." in plan.stdout
     checked = subprocess.run(
         [sys.executable, "-m", "afbench", "check", "runs"], cwd=tmp_path, capture_output=True, text=True
     )
@@ -194,7 +194,7 @@ def test_two_nodes_train_one_point(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "together.py").write_text(TOGETHER)
     asked = (*ASKED, "--nodes", "2", "--tasks", "1")
     assert sweep(tmp_path, "submit", "together.py", *asked, "--snapshot").returncode == 0
-    until(lambda: "1 of 1 points are done" in sweep(tmp_path, "plan", "together.py").stdout, 300)
+    until(lambda: "1 of 1 point done" in sweep(tmp_path, "plan", "together.py").stdout, 300)
     (point,) = find_recipe(str(tmp_path / "together.py")).points(False)
     (copied,) = (tmp_path / "runs" / ".sweep" / "snapshots").iterdir()
     scripts = [path.read_text() for path in tmp_path.glob("runs/.sweep/*/*_submission.sh")]
@@ -218,7 +218,7 @@ def test_two_submitters_at_once_hand_over_each_point_once(cluster: Cluster, tmp_
     both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sorted("20 points were 20 missing" in text for text in said) == [False, True], said
+    assert sorted("20 points: 20 missing" in text for text in said) == [False, True], said
     handed = Counter(
         (submission.timed, name)
         for submission in Ledger(tmp_path / "runs").read()
@@ -249,6 +249,10 @@ def test_two_submitters_at_once_hand_over_each_point_once(cluster: Cluster, tmp_
     stages = [point["progress"]["stage"] for point in status["points"] if "progress" in point]
     assert set(stages) & {"train", "evaluate"}
     assert "training, step" in without_accounting("logs", "sweep.py", "--lines", "50")
+    assert "jobs cancelled: " in without_accounting("cancel", "sweep.py")
+    # At once: jobs that still end are waited for, and what was cancelled is taken up.
+    again = without_accounting("submit", "sweep.py", *ASKED).splitlines()[-1]
+    assert "missing" in again and "running" not in again and "queued" not in again, again
     assert "jobs cancelled: " in without_accounting("cancel", "sweep.py")
     until(lambda: not cluster.run("squeue", "-h").stdout.strip())
     counts = json.loads(without_accounting("status", "sweep.py", "--json"))["counts"]

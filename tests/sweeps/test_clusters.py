@@ -66,11 +66,11 @@ def test_slurm_without_a_profile_has_its_own_defaults() -> None:
     [
         ("[big]\npartitoin = 'gpu'\n", r"Unknown field 'partitoin' in clusters.toml: big.*Did you mean 'partition'"),
         ("[big.timing]\nexlusive = true\n", r"Unknown field 'exlusive' in clusters.toml: big.timing"),
-        ("[big]\ngpus = -1\n", r"resources.gpus is -1"),
-        ("[big]\ngpus = 'two'\n", r"resources.gpus is 'two'"),
-        ("[big]\ntime = 'long'\n", r"resources.time is 'long'; expected minutes"),
-        ("[big]\ntime = '0:00:00'\n", r"resources.time is '0:00:00'; expected at least a minute"),
-        ("[big]\nmemory = 'much'\n", r"resources.memory is 'much'"),
+        ("[big]\ngpus = -1\n", r"clusters.toml: big: gpus is -1"),
+        ("[big]\ngpus = 'two'\n", r"clusters.toml: big: gpus is 'two'"),
+        ("[big]\ntime = 'long'\n", r"clusters.toml: big: time is 'long'; expected minutes"),
+        ("[big]\ntime = '0:00:00'\n", r"clusters.toml: big: time is '0:00:00'; expected at least a minute"),
+        ("[big]\nmemory = 'much'\n", r"clusters.toml: big: memory is 'much'"),
         ("[big]\ntiming = 3\n", r"big.timing is 3; expected a table"),
         ("[big.timing]\nnodes = 2\n", r"2 nodes and 1 tasks; times are of one process"),
         ("big = 3\n", r"has big = 3; expected a table"),
@@ -95,3 +95,12 @@ def test_an_unknown_cluster_is_named_with_those_that_there_are(folder: Path) -> 
 )
 def test_times_are_those_of_sbatch_but_for_whole_minutes(text: str, minutes: int) -> None:
     assert Resources(time=text).minutes == minutes
+
+
+def test_minutes_need_no_quotes_and_a_wrong_flag_is_named_with_its_cluster(folder: Path) -> None:
+    (folder / "clusters.toml").write_text("[big]\ntime = 30\n[big.timings]\ntime = 3\n[small]\ntime = 30\n")
+    assert find_cluster("small", {}).timing.minutes == 30
+    with pytest.raises(UserError, match=r"clusters.toml: big; tables inside it: \[NAME.timing\] alone"):
+        find_cluster("big", {})
+    with pytest.raises(UserError, match="--cluster slurm: time is 'soon'; expected minutes"):
+        find_cluster("slurm", {"time": "soon"})

@@ -88,5 +88,14 @@ def test_records_of_the_device_that_has_most_count_and_bad_ones_do_not(tmp_path:
     assert (found.past.device, found.past.records) == ("a card", 2) and found.total == pytest.approx(115)
 
 
+def test_tiny_trials_do_not_tell_of_long_trainings(tmp_path: Path) -> None:
+    """They take the time to begin, whatever they have to do."""
+    for seed in range(5):
+        record(tmp_path, longer(small("tsn"), 1, seed=seed))
+    record(tmp_path, longer(small("tsn"), 100, seed=9), training=1000.0)
+    found = estimate(plan([longer(small("tsn"), 50, seed=10)], tmp_path), tmp_path)
+    assert found.total == pytest.approx(500 + 10 + 5)
+
+
 def test_seconds_are_said_as_a_reader_would() -> None:
     assert [in_words(seconds) for seconds in (3, 100, 7200)] == ["3 seconds", "2 minutes", "2.0 hours"]

@@ -53,13 +53,14 @@ def test_lines_are_followed_as_they_come_also_of_logs_that_are_not_there_yet(
 ) -> None:
     monkeypatch.setattr("sweeps.logs.POLL_SECONDS", 0.01)
     monkeypatch.setattr("sweeps.logs.LOOK_SECONDS", 0.05)
-    first, second = tmp_path / "first", tmp_path / "second"
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     first.write_text("before\n")
     followed, written = threading.Event(), threading.Event()
 
-    def go_on() -> bool:
+    def look() -> tuple[list[Path], bool]:
         followed.set()
-        return not written.is_set()
+        more = not written.is_set()
+        return [first] if more else [first, third], more
 
     def write() -> None:
         followed.wait(10)
@@ -69,10 +70,11 @@ def test_lines_are_followed_as_they_come_also_of_logs_that_are_not_there_yet(
                 file.flush()
                 time.sleep(0.03)
         second.write_text("d\n")
+        third.write_text("of a job that came later\n")
         written.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    found = list(follow([first, second], go_on))
+    found = list(follow([first, second], look))
     writer.join()
-    assert found == [(first, "ab"), (first, "c"), (second, "d")]
+    assert found == [(first, "ab"), (first, "c"), (second, "d"), (third, "of a job that came later")]

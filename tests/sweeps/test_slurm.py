@@ -20,7 +20,9 @@ from sweeps import queue
 from sweeps.clusters import Cluster, find_cluster
 from sweeps.ledger import Ledger
 from sweeps.plan import Point, chosen, plan
+from sweeps.queue import Job
 from sweeps.recipes import find_recipe
+from sweeps.show import print_submission
 from sweeps.slurm import arrays_of, script_of, submit
 from sweeps.triage import KINDS, Cause
 from tests.conftest import small
@@ -272,6 +274,55 @@ def test_a_training_that_runs_is_running_though_its_times_wait(fake: Path, tmp_p
     (fake / "squeue.out").write_text("11|RUNNING|None|n|a|0:01\n12|PENDING|Dependency||a|0:00\n")
     (point,) = plan(points(3), tmp_path)
     assert point.state == "running" and point.alive == ("11", "12") and point.place and point.place.id == "11"
+
+
+def test_a_submission_waits_for_what_was_cancelled_and_takes_it_up(
+    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit(points(3), tmp_path, cluster, "mine")
+    ending = "11|COMPLETING|None|n|a|0:30\n"
+    (fake / "squeue.out").write_text(ending)
+    (fake / "sacct.out").write_text("11|CANCELLED by 0|None|n|a|0:30\n12|CANCELLED by 0|None||a|0:00\n")
+    (point,) = plan(points(3), tmp_path)
+    assert point.job and point.job.ends and point.job.reason == ""
+    monkeypatch.setattr("sweeps.slurm.POLL", 0.0)
+    monkeypatch.setattr("time.sleep", lambda _: (fake / "squeue.out").write_text(""))
+    handed = submit(points(3), tmp_path, cluster, "mine")
+    assert states(handed.points) == ["missing"] and len(handed.arrays) == 2
+    assert "Waiting for jobs that are ending: 11" in caplog.text
+
+
+def test_a_job_that_does_not_end_is_waited_for_so_long_and_no_longer(
+    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(points(3), tmp_path, cluster, "mine")
+    (fake / "squeue.out").write_text("11|COMPLETING|None|n|a|0:30\n")
+    monkeypatch.setattr("sweeps.slurm.ENDING", 0.0)
+    handed = submit(points(3), tmp_path, cluster, "mine")
+    print_submission(handed, tmp_path, dry=False)
+    assert states(handed.points) == ["running"] and not handed.arrays
+    said = capsys.readouterr().out
+    assert "1 point: 1 running. Nothing was submitted." in said and "1 point of jobs that still end: submit" in said
+
+
+@pytest.mark.parametrize(
+    ("reason", "hopeless"),
+    [
+        ("PartitionTimeLimit", True),
+        ("DependencyNeverSatisfied", True),
+        ("JobHeldUser", True),
+        ("QOSMaxWallDurationPerJobLimit", True),
+        ("BadConstraints", True),
+        ("Resources", False),
+        ("Priority", False),
+        ("Dependency", False),
+        ("QOSMaxJobsPerUserLimit", False),
+        ("BeginTime", False),
+    ],
+)
+def test_what_does_not_come_by_waiting_is_told(reason: str, hopeless: bool) -> None:
+    assert Job("1", "PENDING", reason).is_hopeless is hopeless
+    assert not Job("1", "RUNNING", reason).is_hopeless
 
 
 def test_what_is_gone_from_the_queue_without_a_word_is_missing(fake: Path, tmp_path: Path, cluster: Cluster) -> None:

@@ -103,7 +103,10 @@ def test_what_an_earlier_job_left_is_no_sign_of_this_one(tmp_path: Path) -> None
     assert (working.heartbeat, working.verdict) == (None, "hangs")
     shared = at("7", "20:00", ("a", "b"))
     (working,) = look([Point(point, "running", **shared)], tmp_path).working
-    assert working.verdict == "", "others of its job come first"
+    assert (working.verdict, working.doing) == ("", "waits in its job"), "others of its job come first"
+    ending = replace(shared["job"], state="COMPLETING")
+    (working,) = look([Point(point, "running", place=shared["place"], job=ending)], tmp_path).working
+    assert working.doing == "ending"
 
 
 def said(points: list[Point], runs: Path, rows: int = 20) -> str:
@@ -113,10 +116,11 @@ def said(points: list[Point], runs: Path, rows: int = 20) -> str:
 
 
 def test_what_is_said(tmp_path: Path) -> None:
-    points = seeds(6)
+    points = seeds(8)
     beat(tmp_path, points[0], ago=500)
     beat(tmp_path, points[1])
     (nan,) = (Cause(kind, ("it ran away",)) for kind in KINDS if kind.name == "diverged")
+    (cancelled,) = (Cause(kind) for kind in KINDS if kind.name == "cancelled")
     waits = Job("9_1", "PENDING", "Priority")
     found = [
         Point(points[0], "running", **at("7", "12:00", ("a",))),
@@ -125,13 +129,20 @@ def test_what_is_said(tmp_path: Path) -> None:
         Point(points[3], "failed", cause=nan),
         Point(points[4], "missing"),
         Point(points[5], "done"),
+        Point(points[6], "missing", cause=cancelled),
+        Point(points[7], "queued", job=Job("9_2", "PENDING", "PartitionTimeLimit")),
     ]
     text = said(found, tmp_path)
-    assert "6 points: 1 done, 2 running, 1 queued, 1 failed, 1 missing" in text
+    assert "8 points: 1 done, 2 running, 2 queued, 1 failed, 2 missing" in text
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert any(line.startswith("TSN, 4 frames, seed 0 7 node1 training 5/10 0.5") and "hangs" in line for line in lines)
     assert any(line.startswith("TSN, 4 frames, seed 1 here node1 training 5/10") for line in lines)
-    assert "waiting: 1 for Priority" in text and "failed, diverged: TSN, 4 frames, seed 3 -> a lower" in text
+    assert "waiting: 1 for Priority, 1 for PartitionTimeLimit" in text
+    assert "will not begin by itself: 1 for PartitionTimeLimit -> " in text
+    assert (
+        "of the missing: 1 cancelled -> submit again" in text
+        and "failed, diverged: TSN, 4 frames, seed 3 -> a lower" in text
+    )
     assert "and 1 more (--rows)" in said(found, tmp_path, rows=1)
 
 
@@ -140,6 +151,7 @@ def test_programs_get_all_of_it(runs: Path, capsys: pytest.CaptureFixture[str]) 
         main(["sweep", "status", "demo", "--tiny", "--runs", str(runs), "--json"])
     values = json.loads(capsys.readouterr().out)
     assert sum(values["counts"].values()) == len(values["points"]) == 12
+    assert values["seconds_left"] is None or values["seconds_left"] > 0
     assert {"name", "experiment_id", "training_id", "state", "job", "reason", "nodes"} <= set(values["points"][0])
 
 

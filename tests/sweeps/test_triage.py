@@ -51,6 +51,11 @@ def test_the_schedulers_word_tells(tmp_path: Path, state: str, kind: str, is_fai
         (TRACE + "RuntimeError: NCCL error in: x.cpp:3, unhandled system error\n", "nccl", "NCCL error"),
         (TRACE + "torch.AcceleratorError: CUDA error: device-side assert triggered\n", "cuda", "CUDA error"),
         ("afbench: The loss became nan at step 3 of 9 in runs.\n", "diverged", "became nan"),
+        (
+            "afbench: The logits of validation video 3 are not finite; the checkpoint is not usable.\n",
+            "diverged",
+            "video 3",
+        ),
         ("afbench: The train video 'a' cannot be used: a/1.jpg is empty.\n", "data", "cannot be used"),
         (
             "slurmstepd: error: *** JOB 3 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n",
