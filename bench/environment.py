@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# The code that runs, of all that a checkout holds: recipes, notes and results beside it change no number.
+SOURCE = ("afnet", "baselines", "bench", "sweeps", "reports", "afbench.py")
 PACKAGES = (
     "afnet-bench",
     "torch",
@@ -101,25 +103,25 @@ def source_version() -> dict[str, Any]:
     """The checkout that this code runs from, as it was when this process first asked; nulls outside of one.
 
     Returns:
-        commit; dirty: whether anything was changed; patch: a digest of what, None where nothing was.
+        commit; dirty: whether anything of SOURCE was changed; patch: a digest of what, None where nothing was.
     """
     if (ROOT / SNAPSHOT).is_file():
         version: dict[str, Any] = json.loads((ROOT / SNAPSHOT).read_text())
         return version
     if _git("rev-parse", "--show-toplevel") != str(ROOT):
         return {"commit": None, "dirty": None, "patch": None}
-    dirty = bool(_git("status", "--porcelain"))
+    dirty = bool(_git("status", "--porcelain", "--", *SOURCE))
     patch = hashlib.sha256(source_patch().encode()).hexdigest()[:16] if dirty else None
     return {"commit": _git("rev-parse", "HEAD"), "dirty": dirty, "patch": patch}
 
 
 @cache
 def source_patch() -> str:
-    """What was changed since the commit, as `git apply` takes it, with files that are new."""
+    """What was changed of SOURCE since the commit, as `git apply` takes it, with files that are new."""
     if (ROOT / SNAPSHOT_PATCH).is_file():
         return (ROOT / SNAPSHOT_PATCH).read_text()
-    parts = [_git("diff", "HEAD", "--binary", strip=False) or ""]
-    new = (_git("ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
+    parts = [_git("diff", "HEAD", "--binary", "--", *SOURCE, strip=False) or ""]
+    new = (_git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE) or "").split("\0")
     small = [name for name in new if name and (ROOT / name).is_file() and (ROOT / name).stat().st_size < LARGEST_PATCH]
     # Exit status 1 says that they differ.
     parts += [

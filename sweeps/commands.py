@@ -161,8 +161,11 @@ class Asked:
     """What jobs ask the scheduler for, where the cluster's profile says otherwise or nothing."""
 
     partition: str | None = None
+    """As sbatch takes it, like the next two; the cluster's own default where nothing says otherwise."""
     account: str | None = None
+    """That pays."""
     qos: str | None = None
+    """Quality of service."""
     constraint: str | None = None
     """Features of nodes, as sbatch takes them."""
     gpus: int | None = None

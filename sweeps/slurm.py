@@ -114,7 +114,10 @@ def submit(
         if fixed:
             cluster = cluster.after(lines_for(snapshot(ledger.folder / SNAPSHOTS)))
         arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
-        for array in {array.resources: array for array in reversed(arrays)}.values():
+        kinds: dict[Resources, Array] = {}
+        for array in arrays:
+            kinds.setdefault(array.resources, array)
+        for array in kinds.values():
             _ask(array, ledger.folder)
         handed: dict[int, Submission] = {}
         for array in arrays:

@@ -13,10 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.environment import ROOT, SNAPSHOT, SNAPSHOT_PATCH, source_patch, source_version
+from bench.environment import ROOT, SNAPSHOT, SNAPSHOT_PATCH, SOURCE, source_patch, source_version
 from bench.files import make_folder
-
-PACKAGES = ("afnet", "baselines", "bench", "sweeps", "reports", "afbench.py")
 
 
 def snapshot(folder: Path) -> Path:
@@ -57,7 +55,7 @@ def lines_for(place: Path) -> str:
 
 
 def _files() -> Iterator[Path]:
-    for name in PACKAGES:
+    for name in SOURCE:
         path = ROOT / name
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         yield from (each for each in found if each.is_file() and "__pycache__" not in each.parts)

@@ -66,10 +66,10 @@ def test_a_job_is_that_of_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One with a committed file, which the code takes for its own."""
     root = tmp_path / "checkout"
-    root.mkdir()
-    (root / "a.py").write_text("one = 1\n")
+    (root / "bench").mkdir(parents=True)
+    (root / "bench" / "a.py").write_text("one = 1\n")
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], ["add", "a.py"], [*who, "commit", "-qm", "first"]):
+    for command in (["init", "-q"], ["add", "bench"], [*who, "commit", "-qm", "first"]):
         subprocess.run(["git", "-C", str(root), *command], check=True)
     monkeypatch.setattr(environment, "ROOT", root.resolve())
     source_version.cache_clear()
@@ -85,6 +85,8 @@ def sources_are_asked_for_anew() -> Iterator[None]:
 
 
 def test_an_unchanged_source_has_no_patch(checkout: Path, tmp_path: Path) -> None:
+    """Whatever lies beside it."""
+    (checkout / "recipe.py").write_text("a user's")
     found = source_version()
     assert len(found["commit"]) == 40 and (found["dirty"], found["patch"]) == (False, None)
     with attempt(tmp_path, []):
@@ -94,10 +96,11 @@ def test_an_unchanged_source_has_no_patch(checkout: Path, tmp_path: Path) -> Non
 
 def test_a_changed_source_is_kept_and_can_be_had_again(checkout: Path, tmp_path: Path) -> None:
     """Changed and new files, and one that git ignores left out."""
-    (checkout / "a.py").write_text("one = 2\n")
-    (checkout / "new file.py").write_text("two = 2\n")
+    (checkout / "bench" / "a.py").write_text("one = 2\n")
+    (checkout / "bench" / "new file.py").write_text("two = 2\n")
     (checkout / ".gitignore").write_text("*.log\n")
-    (checkout / "x.log").write_text("noise")
+    (checkout / "bench" / "x.log").write_text("noise")
+    (checkout / "recipe.py").write_text("a user's, which the records say in full")
     run = tmp_path / "run"
     run.mkdir()
     with attempt(run, []):
@@ -107,11 +110,11 @@ def test_a_changed_source_is_kept_and_can_be_had_again(checkout: Path, tmp_path:
     again = tmp_path / "again"
     subprocess.run(["git", "clone", "-q", str(checkout), str(again)], check=True)
     subprocess.run(["git", "-C", str(again), "apply", str(patch)], check=True)
-    assert {path.name: path.read_text() for path in again.glob("*.py")} == {
+    assert {path.name: path.read_text() for path in again.rglob("*.py")} == {
         "a.py": "one = 2\n",
         "new file.py": "two = 2\n",
     }
-    assert not (again / "x.log").exists()
+    assert not (again / "bench" / "x.log").exists()
 
 
 # --- Times measured apart ---------------------------------------------------------------------------------------------
