@@ -104,7 +104,7 @@ KINDS = (
     Kind(
         "disk",
         "make room, or mend the file system; submit with --retry failed",
-        pattern=r"No space left|Disk quota|Stale file handle|Input/output error|Read-only|cannot be written",
+        pattern=r"No space left|Disk quota|Stale file handle|Input/output error|Read-only|cannot be written|moved away",
         is_mistake=True,
     ),
     Kind(

@@ -96,6 +96,26 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert np.array_equal(ours_samples.logits, theirs_samples.logits)
 
 
+@pytest.mark.parametrize("stage", ["train", "evaluate", "time"])
+def test_a_file_system_that_goes_away_is_named_and_once_it_is_back_the_run_goes_on(
+    undisturbed: tuple[Experiment, Path], tmp_path: Path, stage: str
+) -> None:
+    experiment, reference = undisturbed
+    mount, away = tmp_path / "mount", tmp_path / "away"
+    mount.mkdir()
+
+    def lose(now: str, done: int, _: int) -> None:
+        if (now, done) == (stage, 1):
+            mount.rename(away)
+
+    with pytest.raises(UserError, match=r"cannot be written \(No such file|was moved away or damaged"):
+        run_experiment(experiment, mount / "runs", lose)
+    assert not mount.exists(), "nothing is written in its place"
+    away.rename(mount)
+    run_experiment(experiment, mount / "runs")
+    assert metrics_of(experiment, mount / "runs") == metrics_of(experiment, reference)
+
+
 def test_a_finished_point_is_only_read(runs: Path) -> None:
     path = result_files(runs)[0]
     before = path.stat().st_mtime_ns

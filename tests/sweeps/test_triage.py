@@ -64,6 +64,11 @@ def test_the_schedulers_word_tells(tmp_path: Path, state: str, kind: str, is_fai
         ),
         ("slurmstepd: error: Detected 1 oom_kill event in StepId=3.0.\n", "out of memory", "oom_kill"),
         (TRACE + "OSError: [Errno 28] No space left on device\n", "disk", "No space left"),
+        (
+            "afbench: r/evaluated.json was moved away or damaged while its point was timed; run it again.\n",
+            "disk",
+            "moved",
+        ),
         ("afbench: model.frames is 0.\n", "user", "model.frames"),
         (TRACE + "ValueError: what was that\n", "error", "ValueError: what was that"),
         ("bash: python: command not found\n", "import", "command not found"),
