@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sweeps.status import Status
 
 
+NAMED = 20  # jobs, at most, that are told one by one
+
+
 @dataclass(frozen=True)
 class SweepList:
     """The recipes: the question each answers, its points, and the trainings they take."""
@@ -253,7 +256,9 @@ class SweepCancel(Points):
         jobs = {job for point in points for job in point.alive}
         queue.cancel(jobs)
         said = "; SLURM takes up to a minute to end those that run, and `sweep submit` waits for that" if jobs else ""
-        print(f"{counted(len(jobs), 'job')} cancelled: {', '.join(sorted(jobs)) or 'none waits or runs'}{said}.")
+        names = ", ".join(sorted(jobs)[:NAMED]) or "none waits or runs"
+        names += f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
+        print(f"{counted(len(jobs), 'job')} cancelled: {names}{said}.")
 
 
 @dataclass(frozen=True)

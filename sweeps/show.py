@@ -161,7 +161,10 @@ def _working_table(status: Status, rows: int) -> Table:
 
 
 def _waiting(status: Status) -> list[str]:
-    reasons = Counter(point.job.reason if point.job else "not known" for _, point in status.of("queued"))
+    reasons = Counter(
+        (point.job.reason or "the scheduler's next look") if point.job else "not known"
+        for _, point in status.of("queued")
+    )
     if not reasons:
         return []
     lines = ["waiting: " + ", ".join(f"{count} for {reason}" for reason, count in reasons.most_common())]
