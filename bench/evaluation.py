@@ -50,12 +50,26 @@ def first_clips(experiment: Experiment, clips: int) -> Batch:
     Raises:
         UserError: where no video of the whole split can be used.
     """
-    single = replace(experiment, evaluation=replace(experiment.evaluation, clips=1, crops=1))
-    batches = validation(single, batch=clips)
+    batches = _first_views(experiment, clips)
     for batch in batches.stream():
         if len(batch):
             return batch
     raise _none_left(batches)
+
+
+def preview_clips(experiment: Experiment, samples: Samples, clips: int) -> Batch:
+    """The first view of some validation videos to be looked at: the first two, which all points have, then the first
+    ones answered rightly and wrongly, as many of each as there are, in their order.
+    """
+    right = samples.correct()
+    order = [*range(2), *np.flatnonzero(right)[: clips // 2], *np.flatnonzero(~right)[: clips // 2], *range(clips)]
+    chosen = list(dict.fromkeys(int(row) for row in order if row < len(right)))[:clips]
+    return _first_views(experiment, clips).of(samples.video[sorted(chosen)])
+
+
+def _first_views(experiment: Experiment, batch: int) -> ValidationClips:
+    single = replace(experiment, evaluation=replace(experiment.evaluation, clips=1, crops=1))
+    return validation(single, batch)
 
 
 def _none_left(clips: ValidationClips) -> UserError:

@@ -23,7 +23,7 @@ from bench.data.catalogue import find_dataset
 from bench.distributed import Team, team
 from bench.environment import available_cores, describe_device, describe_environment
 from bench.errors import UserError
-from bench.evaluation import evaluate, first_clips, score, validation
+from bench.evaluation import evaluate, first_clips, preview_clips, score, validation
 from bench.experiment import Evaluation, Experiment
 from bench.files import locked, make_folder, replacing, write_json
 from bench.macs import CostModel, cost_model, verify
@@ -255,7 +255,7 @@ def _evaluate(
     witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
     clips = validation(experiment, on_device=device.type != "cpu")
     samples, bad = evaluate(model, clips, experiment, cost, device, report, crew)
-    preview = first_clips(experiment, PREVIEW_CLIPS)
+    preview = preview_clips(experiment, samples, PREVIEW_CLIPS)
     if crew.is_first:
         write_samples(point / "samples.parquet", samples)
         write_preview(point / "clips.jpg", preview)

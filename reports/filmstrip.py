@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 
@@ -18,25 +17,30 @@ TILE = 64  # pixels a side of a frame in the picture
 BAR = 9  # pixels a block's row of marks
 GAP = 8
 VEIL = 0.8  # opacity over what no block computed
+EDGE = 10  # left of the frames, for the bar
 KEPT, DROPPED, INFORMATIVE = (0, 114, 178), (214, 214, 214), (230, 159, 0)
+RIGHT, WRONG = (0, 158, 115), (204, 51, 17)
 
 
 @dataclass(frozen=True)
 class Filmstrip:
-    """A picture and what to say of it."""
+    """A picture and what to say of it.
+
+    Attributes:
+        clips: of each clip in the picture, which it is, its class, and what it was taken for.
+    """
 
     png: bytes
     description: str
-
-    @property
-    def data_uri(self) -> str:
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+    clips: tuple[str, ...]
 
 
 def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
-    """Frames of the first clips, an orange frame where informative, and a row of marks per block below.
+    """Frames of some clips, an orange frame where informative, and a row of marks per block below.
 
-    Where blocks compute cells, each cell is veiled by the share of those blocks that skipped it; crops are outlined.
+    Clips that were answered rightly and wrongly, as many of each as the sheet of clips has; a bar on their left is
+    green or red. Where blocks compute cells, each cell is veiled by the share of those blocks that skipped it; crops
+    are outlined.
 
     None where the method decides nothing about frames.
 
@@ -46,33 +50,93 @@ def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
     samples = read_samples(result.path.with_name("samples.parquet"))
     if samples.kept is None and samples.crops is None:
         return None
-    frames = samples.times.shape[1]
-    tiles = _tiles(result, frames)[: min(clips, len(samples.video))]
+    # Of several views the sheet has the first.
+    frames = samples.times.shape[1] // int(result.values["macs"]["views"])
+    sheet = _tiles(result, frames)
+    shown = _chosen(samples, _rows(result, samples)[: len(sheet)], clips)
     blocks = 0 if samples.kept is None else samples.kept.shape[1]
     row = TILE + 4 + blocks * BAR + GAP
-    canvas = Image.new("RGB", (frames * (TILE + 2), len(tiles) * row), "white")
-    for clip, pictures in enumerate(tiles):
-        if samples.cells is not None:
-            shares = samples.cells[clip].mean(axis=0)
-            pictures = [_veiled(picture, computed) for picture, computed in zip(pictures, shares, strict=True)]
-        if samples.crops is not None:
-            pictures = [_outlined(picture, box) for picture, box in zip(pictures, samples.crops[clip], strict=True)]
-        kept = np.zeros((0, frames), np.bool_) if samples.kept is None else samples.kept[clip]
-        _draw_clip(canvas, clip * row, pictures, kept, samples.informative[clip])
+    canvas = Image.new("RGB", (EDGE + frames * (TILE + 2), len(shown) * row), "white")
+    right = samples.correct()
+    for number, (place, clip) in enumerate(shown):
+        pictures = _looked_at(sheet[place], samples, clip)
+        kept = np.zeros((0, frames), np.bool_) if samples.kept is None else samples.kept[clip, :, :frames]
+        _draw_clip(canvas, number * row, pictures, kept, samples.informative[clip])
+        bar = (0, number * row, EDGE - 4, (number + 1) * row - GAP)
+        ImageDraw.Draw(canvas).rectangle(bar, fill=RIGHT if right[clip] else WRONG)
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG", compress_level=6)
-    return Filmstrip(buffer.getvalue(), _description(samples, len(tiles), frames))
+    rows = [clip for _, clip in shown]
+    return Filmstrip(buffer.getvalue(), _description(samples, rows, frames), _answers(result, samples, rows))
 
 
-def _description(samples: Samples, clips: int, frames: int) -> str:
+def _rows(result: Result, samples: Samples) -> list[int]:
+    """Of each clip of the sheet, the row of its samples.
+
+    Raises:
+        UserError: where the samples lack one.
+    """
+    row_of = {int(video): row for row, video in enumerate(samples.video)}
+    videos = result.values["preview"]["videos"]
+    missing = [video for video in videos if video not in row_of]
+    if missing:
+        raise UserError(
+            f"{result.path.with_name('samples.parquet')} has no video {missing[0]}, which {result.path} shows clips "
+            "of; expected files of one record."
+        )
+    return [row_of[video] for video in videos]
+
+
+def _chosen(samples: Samples, rows: list[int], clips: int) -> list[tuple[int, int]]:
+    """Places in the sheet with their rows: half of them answered rightly and half wrongly, where there are so many."""
+    places = list(enumerate(rows))
+    right = samples.correct()
+    good, bad = ([each for each in places if right[each[1]] == answer] for answer in (True, False))
+    wrong = bad[: max(clips // 2, clips - len(good))]
+    return sorted([*good[: clips - len(wrong)], *wrong])
+
+
+def _looked_at(pictures: list[Image.Image], samples: Samples, clip: int) -> list[Image.Image]:
+    """Frames of one clip with its cells and crops."""
+    if samples.cells is not None:
+        shares = samples.cells[clip].mean(axis=0)[: len(pictures)]
+        pictures = [_veiled(picture, computed) for picture, computed in zip(pictures, shares, strict=True)]
+    if samples.crops is not None:
+        boxes = samples.crops[clip][: len(pictures)]
+        pictures = [_outlined(picture, box) for picture, box in zip(pictures, boxes, strict=True)]
+    return pictures
+
+
+def _answers(result: Result, samples: Samples, rows: list[int]) -> tuple[str, ...]:
+    """In words, which video each is, its class, and what it was taken for."""
+    names, right = result.names, samples.correct()
+
+    def named(kind: str, number: int) -> str:
+        known = names["classes" if kind == "class" else "videos"]
+        return known[number] if number < len(known) else f"{kind} {number}"
+
+    found = []
+    for row in rows:
+        labels = [int(samples.label[row])] if samples.targets is None else np.flatnonzero(samples.targets[row]).tolist()
+        true = ", ".join(named("class", label) for label in labels)
+        said = "right" if right[row] else f"wrong, taken for {named('class', int(samples.logits[row].argmax()))}"
+        found.append(f"{named('video', int(samples.video[row]))}, {true}: {said}.")
+    return tuple(found)
+
+
+def _description(samples: Samples, rows: list[int], frames: int) -> str:
     """What the picture shows, for those who read it and those who cannot see it."""
-    parts = [f"{clips} validation clips of {frames} frames. Framed in orange: informative."]
+    right = int(samples.correct()[rows].sum())
+    parts = [
+        f"{len(rows)} validation clips of {frames} frames, {right} answered rightly (green bar on the left) and "
+        f"{len(rows) - right} wrongly (red). Framed in orange: informative."
+    ]
     if samples.kept is not None:
         blocks = samples.kept.shape[1]
         marks = "a mark" if blocks == 1 else f"one mark for each of the {blocks} focal blocks in network order"
         parts.append(
             f"Below each frame, {marks}: blue where it was computed, grey where it was skipped. Kept in these clips: "
-            f"{samples.kept[:clips].mean():.0%}."
+            f"{samples.kept[rows][:, :, :frames].mean():.0%}."
         )
     if samples.cells is not None:
         count = samples.cells.shape[1]
@@ -134,7 +198,7 @@ def _draw_clip(
     """One clip: its frames, and kept (blocks, T) as marks below."""
     draw = ImageDraw.Draw(canvas)
     for t, picture in enumerate(pictures):
-        left = t * (TILE + 2)
+        left = EDGE + t * (TILE + 2)
         canvas.paste(picture, (left, top))
         if informative[t]:
             draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), outline=INFORMATIVE, width=3)

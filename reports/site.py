@@ -324,7 +324,14 @@ class _Site:
                 file = f"{row['dataset']}/looked-at-{name}.png"
                 with replacing(self.out / file) as into:
                     into.write(strip.png)
-                point["strips"] = [{"name": f"{row['method']} {row['point']}.", "file": file, "alt": strip.description}]
+                point["strips"] = [
+                    {
+                        "name": f"{row['method']} {row['point']}.",
+                        "file": file,
+                        "alt": strip.description,
+                        "clips": strip.clips,
+                    }
+                ]
             elif name not in self.strips:
                 point["without_strips"] = f"What it looked at is drawn of the {DETAILED} points first in rank alone."
             self._page(f"points/{name}.html", f"{row['method']} {row['point']}", "point.html", point=point)

@@ -123,7 +123,14 @@ class ValidationClips:
         Raises:
             UserError: for a video that cannot be used, under "stop".
         """
-        videos = np.arange(number * self.batch, min((number + 1) * self.batch, self.clips))
+        return self.of(np.arange(number * self.batch, min((number + 1) * self.batch, self.clips)))
+
+    def of(self, videos: NDArray[np.int64]) -> Batch:
+        """These videos in one batch.
+
+        Raises:
+            UserError: as make.
+        """
 
         def taken(video: int) -> list[Taken]:
             return self.source.validation_clips(video, self.sampling)

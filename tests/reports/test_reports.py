@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import html
+import io
 import itertools
 import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,16 +23,21 @@ import pytest
 from PIL import Image
 
 from bench.errors import UserError
-from bench.experiment import from_dict
+from bench.evaluation import preview_clips
+from bench.experiment import Data, Training, from_dict
 from bench.metrics import METRICS
 from bench.record import read_result, result_files
+from bench.run import run_experiment
 from bench.samples import read_samples
 from bench.savings import saving_realised
 from reports.axes import pareto
+from reports.filmstrip import BAR, DROPPED, EDGE, GAP, KEPT, RIGHT, TILE, WRONG, _chosen, draw_filmstrip
 from reports.findings import findings
 from reports.load import load_records
 from reports.site import write_site
 from reports.tables import COLUMNS, as_html, as_markdown, as_tex, cells
+from tests.bench.data.test_stored import prepared_frames
+from tests.conftest import small
 
 
 @pytest.fixture(scope="module")
@@ -401,21 +409,58 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
     assert "does not beat" in sentence and "40.0% against 50.0%" in sentence
 
 
-def test_filmstrip_marks_what_the_samples_say(runs: Path, site: Path) -> None:
-    from bench.samples import read_samples
-    from reports.filmstrip import BAR, DROPPED, GAP, KEPT, TILE
-
+def test_filmstrip_marks_what_the_samples_say(runs: Path) -> None:
     path = next(path for path in result_files(runs) if "/afnet/" in str(path))
-    samples = read_samples(path.with_name("samples.parquet"))
-    assert samples.kept is not None
-    picture = Image.open(next((site / "digits-in-motion").glob("looked-at-*.png")))
-    blocks = samples.kept.shape[1]
-    for clip in range(4):
+    samples, result = read_samples(path.with_name("samples.parquet")), read_result(path)
+    strip = draw_filmstrip(result)
+    assert samples.kept is not None and strip is not None
+    picture = Image.open(io.BytesIO(strip.png))
+    blocks, rights = samples.kept.shape[1], samples.correct()
+    row = TILE + 4 + blocks * BAR + GAP
+    assert len(strip.clips) == picture.height // row == 4
+    for number, said in enumerate(strip.clips):
+        clip = next(clip for clip, video in enumerate(samples.video) if said.startswith(f"val/{video}, "))
+        true, taken = (result.names["classes"][int(of)] for of in (samples.label[clip], samples.logits[clip].argmax()))
+        answer = "right" if rights[clip] else f"wrong, taken for {taken}"
+        assert said == f"val/{samples.video[clip]}, {true}: {answer}."
+        assert picture.getpixel((2, number * row + TILE)) == (RIGHT if rights[clip] else WRONG)
         for block in range(blocks):
             for t in range(samples.kept.shape[2]):
-                y = clip * (TILE + 4 + blocks * BAR + GAP) + TILE + 3 + block * BAR + 2
-                colour = picture.getpixel((t * (TILE + 2) + TILE // 2, y))
+                y = number * row + TILE + 3 + block * BAR + 2
+                colour = picture.getpixel((EDGE + t * (TILE + 2) + TILE // 2, y))
                 assert colour == (KEPT if samples.kept[clip, block, t] else DROPPED)
+
+
+def test_clips_of_both_answers_are_kept_and_shown(runs: Path) -> None:
+    """Whichever they are, where there are some; and all of one answer where there is no other."""
+    path = next(path for path in result_files(runs) if "/afnet/" in str(path))
+    samples, experiment = read_samples(path.with_name("samples.parquet")), read_result(path).experiment
+    videos, classes = samples.logits.shape
+    for wrong in ([], [5], [0, 1], [3, 4, 5], list(range(videos))):
+        logits = np.zeros((videos, classes), np.float32)
+        logits[np.arange(videos), (samples.label + np.isin(np.arange(videos), wrong)) % classes] = 1
+        answered = replace(samples, logits=logits)
+        assert np.flatnonzero(~answered.correct()).tolist() == wrong
+        kept = preview_clips(experiment, answered, 4).videos.tolist()
+        assert kept[:2] == [0, 1] and kept == sorted(set(kept)) and len(kept) == 4
+        shown = [row for _, row in _chosen(answered, kept, 2)]
+        assert len(shown) == 2 and len(set(shown) & set(wrong)) == (2 if len(wrong) == videos else min(len(wrong), 1))
+
+
+def test_of_several_views_the_first_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFNET_BENCH_DATA", str(tmp_path))
+    prepared_frames(tmp_path / "gestures")
+    point = small("afnet", keep_bias=1.2, zero_init=False)
+    evaluation = replace(point.evaluation, clips=2)
+    point = replace(point, data=Data("gestures", size=64), training=Training(batch=2), evaluation=evaluation)
+    result = run_experiment(point, tmp_path / "runs")
+    assert result.values["macs"]["views"] == 2
+    strip = draw_filmstrip(result)
+    assert strip is not None and "clips of 4 frames" in strip.description
+    picture, blocks = Image.open(io.BytesIO(strip.png)), len(result.metrics["kept_ratio_per_block"])
+    assert picture.size == (EDGE + 4 * (TILE + 2), len(strip.clips) * (TILE + 4 + blocks * BAR + GAP))
+    with Image.open(result.path.with_name("clips.jpg")) as sheet:
+        assert sheet.width == 4 * 64
 
 
 def test_a_learned_sampler_is_held_against_the_best_control_that_costs_no_more() -> None:
