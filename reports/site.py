@@ -5,6 +5,7 @@ data-<dataset>.html         accuracy against cost, all figures, the table of poi
 method-<name>.html          a method's points
 question-<name>.html        a question of the suite and the points that answer it
 points/<experiment>.html    one record
+pairs.html                  every two methods, by paired statistics
 definitions.html  environment.html
 <dataset>/                  figures (png, svg, pdf) and tables (html, csv, md, tex)
 assets/                     style, script, charts' points, and Plotly with its licence
@@ -35,6 +36,7 @@ from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
 from reports.load import Records, load_records, without
 from reports.pages import chart_of, costs_of, point_page, slugs, source_of, table_of
+from reports.pairs import HEADINGS, pairs_page
 from reports.published import published_points, write_published
 from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
@@ -156,12 +158,14 @@ class _Site:
         )
         methods = list(dict.fromkeys(records.pooled["method"]))
         self.methods = {name: f"method-{file}.html" for name, file in slugs(methods).items()}
+        self.pairs = pairs_page(records, self.methods)
         self.asked = [each for each in QUESTIONS if any(each is asked for g in self.groups for asked, _ in g.questions)]
         self.pages = [
             {"file": "index.html", "name": "Overview"},
             *({"file": group.file, "name": group.title} for group in self.groups),
             *({"file": _file(question), "name": question.title} for question in self.asked),
             {"file": "methods.html", "name": "Methods"},
+            {"file": "pairs.html", "name": "Pairs"},
             {"file": "definitions.html", "name": "Definitions"},
             {"file": "environment.html", "name": "Environment"},
         ]
@@ -186,6 +190,7 @@ class _Site:
             self._page(group.file, group.title, "dataset.html", group=page)
             fronts.append(self._front(group, shown[0]))
         self._methods()
+        self._page("pairs.html", "All pairs of methods", "pairs.html", parts_of=self.pairs, headings=HEADINGS)
         for question in self.asked:
             self._question(question)
         self._points()
@@ -273,6 +278,8 @@ class _Site:
             "subtitle": group.subtitle,
             "figure": figure,
             "findings": findings(group.pooled),
+            "pairs": next(part["lead"] for part in self.pairs if part["name"] == group.name),
+            "name": group.name,
             "questions": [
                 {"file": _file(question), "text": question.text, "answer": question.answer(rows)}
                 for question, rows in group.questions
