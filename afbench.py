@@ -306,8 +306,9 @@ def _grid(start: Experiment, texts: list[str]) -> list[Experiment]:
 
 def _report(runs: list[Path], out: Path, on_bad: str) -> None:
     from reports.site import write_site
+    from sweeps.causes import Causes
 
-    page = write_site(runs, out, on_bad=on_bad)
+    page = write_site(runs, out, on_bad=on_bad, explain=Causes())
     print(f"Report: {page}")
 
 

@@ -27,11 +27,12 @@ from bench.metrics import mean_average_precision
 from bench.record import Result
 from bench.samples import read_samples
 from reports.axes import COSTS, Cost, pareto
-from reports.labels import method_labels
+from reports.labels import without_trained_frames
 from reports.load import Records
 from reports.statistics import (
     FEWEST_TELLING,
     LEVEL,
+    RANKED,
     REPLICATES,
     Floats,
     Ranking,
@@ -206,6 +207,11 @@ class Pair:
     p_holm: float | None
     sentence: str
 
+    @property
+    def differs(self) -> bool:
+        """Whether that says that one is ahead."""
+        return self.difference is not None and self.p_holm is not None and _stands(self.difference, self.p_holm)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -213,8 +219,8 @@ class Trial:
 
     Attributes:
         row: of the table of all records.
-        method: the report's label but for seed and trained frames.
-        variant: the label but for the seed.
+        method: the report's label but for trained frames.
+        variant: the label.
         unseeded: the experiment with seed 0, whatever it has.
     """
 
@@ -271,12 +277,12 @@ class Measured:
             return float(self.answers[of].mean())
         return mean_average_precision(self.targets, self.answers[of]) / 100
 
-    def replicates(self, ids: Sequence[str], seed: int) -> Floats:
+    def replicates(self, ids: Sequence[str], seed: int, ranked: float) -> Floats:
         """(replicates, ids) accuracies in [0, 1], of the same drawn videos for each."""
         answers = [self.answers[each] for each in ids]
         if self.targets is None:
             return replicate_means(np.stack(answers, axis=1), REPLICATES, seed)
-        count = map_replicates(len(self.video), self.targets.shape[1], len(ids))
+        count = map_replicates(len(self.video), self.targets.shape[1], len(ids), ranked)
         return replicate_maps(self.targets, answers, count, seed)
 
     @cached_property
@@ -364,13 +370,13 @@ def _trials(records: Records, dataset: str) -> list[Trial]:
 
 def _of(records: Records, dataset: str) -> list[Trial]:
     pairs = zip(records.table.to_dict("records"), records.results, strict=True)
-    chosen = [(row, result) for row, result in pairs if row["dataset"] == dataset]
-    experiments = [result.experiment for _, result in chosen]
-    unseeded = [replace(each, training=replace(each.training, seed=0)) for each in experiments]
-    return [
-        Trial(row, result, variant.removesuffix(f", trained at {each.model.frames} frames"), variant, each)
-        for (row, result), variant, each in zip(chosen, method_labels(unseeded), unseeded, strict=True)
-    ]
+    return [_trial(row, result) for row, result in pairs if row["dataset"] == dataset]
+
+
+def _trial(row: dict[str, Any], result: Result) -> Trial:
+    variant, experiment = row["method"], result.experiment  # labels are blind to seeds
+    unseeded = replace(experiment, training=replace(experiment.training, seed=0))
+    return Trial(row, result, without_trained_frames(variant, experiment.model.frames), variant, unseeded)
 
 
 def _named(name: str, trials: list[Trial], option: str, notes: list[str]) -> list[Trial]:
@@ -513,7 +519,8 @@ def _read(trial: Trial) -> _Part:
         raise UserError(f"{path} has {bad} videos whose logits are not all finite numbers; move its record away.")
     if len(np.unique(samples.video)) < len(samples.video):
         raise UserError(f"{path} has several samples of one video; expected one each. Move its record away.")
-    answers = samples.correct() if samples.targets is None else samples.logits
+    # As samples.correct(), of equal logits the first, without ranking all of them.
+    answers = samples.logits.argmax(axis=1) == samples.label if samples.targets is None else samples.logits
     return _Part(samples.video, samples.label, samples.macs, answers, samples.targets)
 
 
@@ -706,11 +713,11 @@ class _Draws:
         parts: likewise, (F,) as `Measured.parts`, mean over seeds.
     """
 
-    def __init__(self, measured: Measured, points: Sequence[Point]) -> None:
+    def __init__(self, measured: Measured, points: Sequence[Point], ranked: float = RANKED) -> None:
         self.measured = measured
         ids = sorted({each for point in points for each in point.experiments})
         seed = int(hashlib.sha256(",".join(ids).encode()).hexdigest()[:16], 16)
-        values = measured.replicates(ids, seed)
+        values = measured.replicates(ids, seed, ranked)
         self.replicates = len(values)
         column = {each: number for number, each in enumerate(ids)}
         rng = np.random.default_rng([seed, 1])
@@ -826,6 +833,11 @@ def _p(p: float) -> str:
     return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
 
 
+def _stands(difference: Difference, p: float) -> bool:
+    """Whether both the test, as corrected, and the interval say so."""
+    return p < ALPHA and not difference.low <= 0 <= difference.high
+
+
 def _conclusion(
     names: Sequence[str],
     fronts: Sequence[list[Point]],
@@ -835,12 +847,12 @@ def _conclusion(
     where: str,
     tested: str,
 ) -> str:
-    """What can and what cannot be concluded; `p` decides, together with the interval."""
+    """What can and what cannot be concluded; `p` is as corrected."""
     fewest = min(len(point.seeds) for front in fronts for point in front)
     trainings = len({each for front in fronts for point in front for each in point.trainings})
     scope = {1: "these points of one training", 2: "these two trainings"}.get(trainings, f"these {trainings} trainings")
     facts = f"95% interval {difference.low:+.2f} to {difference.high:+.2f}, {len(measured.video)} videos, {tested}"
-    if p < ALPHA and not difference.low <= 0 <= difference.high:
+    if _stands(difference, p):
         lead, behind = names if difference.value > 0 else names[::-1]
         said = f"{lead} is ahead of {behind} by {abs(difference.value):.2f} points of {measured.metric}{where}"
         said = said if fewest > 1 else f"Of {scope}, {said}"
@@ -889,16 +901,20 @@ def _limits(names: Sequence[str], fronts: Sequence[list[Point]], trainings: int)
     )
 
 
-def all_pairs(records: Records) -> list[Pair]:
+def all_pairs(records: Records, ranked: float = RANKED) -> list[Pair]:
     """Every pair of methods of each data set, as their frontiers differ on average over the GFLOPs that both cover.
 
     Methods are told apart by their labels but for the seed; p is corrected (Holm) for all pairs of a data set. All are
     compared on the videos that all methods of the same validation list have.
 
+    Args:
+        ranked: videos x classes x points x replicates that a bootstrap of mAP may rank.
+
     Raises:
         UserError: for samples that are damaged or contradict one another.
     """
-    return [pair for name in sorted(records.table["dataset"].unique()) for pair in _pairs(_of(records, name), name)]
+    names = sorted(records.table["dataset"].unique())
+    return [pair for name in names for pair in _pairs(_of(records, name), name, ranked)]
 
 
 @dataclass(frozen=True)
@@ -912,7 +928,7 @@ class _Meeting:
     found: _Found
 
 
-def _pairs(trials: list[Trial], dataset: str) -> list[Pair]:
+def _pairs(trials: list[Trial], dataset: str, ranked: float) -> list[Pair]:
     lists: dict[tuple[Any, ...], list[Trial]] = defaultdict(list)
     for trial in trials:
         lists[trial.videos].append(trial)
@@ -921,7 +937,7 @@ def _pairs(trials: list[Trial], dataset: str) -> list[Pair]:
     for same in lists.values():
         measured = measure(same)
         if len(measured.video):
-            meetings += _meetings(same, measured)
+            meetings += _meetings(same, measured, ranked)
         else:
             strangers += combinations(sorted({trial.method for trial in same}), 2)
     for one, other in combinations(lists.values(), 2):
@@ -930,12 +946,13 @@ def _pairs(trials: list[Trial], dataset: str) -> list[Pair]:
     corrected = holm([each.found.differences[0].p for each in told])
     pairs = [_pair(each, p, len(told), dataset) for each, p in zip(told, corrected, strict=True)]
     pairs += [_unmatched(each, dataset) for each in meetings if not each.found.differences]
-    for a, b in sorted({(min(pair), max(pair)) for pair in strangers}):
+    met = {each.names for each in meetings}  # which may be of several lists
+    for a, b in sorted({(min(pair), max(pair)) for pair in strangers} - met):
         pairs.append(Pair(a, b, dataset, 0, None, None, None, f"{a} and {b} have no videos in common."))
     return sorted(pairs, key=lambda pair: (pair.a, pair.b))
 
 
-def _meetings(trials: list[Trial], measured: Measured) -> list[_Meeting]:
+def _meetings(trials: list[Trial], measured: Measured, ranked: float) -> list[_Meeting]:
     """Every two methods, from one drawing of replicates for all."""
     axis = AXES["gflops"]
     groups: dict[str, list[Trial]] = defaultdict(list)
@@ -945,7 +962,8 @@ def _meetings(trials: list[Trial], measured: Measured) -> list[_Meeting]:
         name: [point for point in _marked(_points(group, measured), axis) if point.on_frontier]
         for name, group in groups.items()
     }
-    draws = _Draws(measured, [point for front in fronts.values() for point in front]) if len(fronts) > 1 else None
+    points = [point for front in fronts.values() for point in front]
+    draws = _Draws(measured, points, ranked) if len(fronts) > 1 else None
     meetings = []
     for a, b in combinations(sorted(fronts), 2):
         sides = (fronts[a], fronts[b])

@@ -53,9 +53,18 @@ def _with_trained_frames(labels: list[str], experiments: list[Experiment]) -> li
     for key, experiment in zip(keys, experiments, strict=True):
         trained[key].add(experiment.model.frames)
     return [
-        f"{label}, trained at {experiment.model.frames} frames" if len(trained[key]) > 1 else label
+        label + _trained_at(experiment.model.frames) if len(trained[key]) > 1 else label
         for label, key, experiment in zip(labels, keys, experiments, strict=True)
     ]
+
+
+def without_trained_frames(label: str, frames: int) -> str:
+    """The label of a method whose points may be of several trainings, of one that was trained at so many frames."""
+    return label.removesuffix(_trained_at(frames))
+
+
+def _trained_at(frames: int) -> str:
+    return f", trained at {frames} frames"
 
 
 def knobs_of(experiment: Experiment) -> dict[str, float]:

@@ -5,6 +5,7 @@ data-<dataset>.html         accuracy against cost, all figures, the table of poi
 method-<name>.html          a method's points
 question-<name>.html        a question of the suite and the points that answer it
 points/<experiment>.html    one record
+pairs.html                  every two methods, by paired statistics
 definitions.html  environment.html
 <dataset>/                  figures (png, svg, pdf) and tables (html, csv, md, tex)
 assets/                     style, script, charts' points, and Plotly with its licence
@@ -13,7 +14,7 @@ assets/                     style, script, charts' points, and Plotly with its l
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import files as files_of
@@ -24,7 +25,6 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from bench.attempts import read_attempts
 from bench.data.catalogue import find_dataset
 from bench.errors import UserError
 from bench.files import check_folder, make_folder, replacing, write_text
@@ -35,9 +35,11 @@ from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
 from reports.load import Records, load_records, without
 from reports.pages import chart_of, costs_of, point_page, slugs, source_of, table_of
+from reports.pairs import HEADINGS, pairs_page
 from reports.published import published_points, write_published
 from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
+from reports.unfinished import Explain, Unfinished, find_unfinished, last_error, listed, summary
 
 # Points whose samples are read to draw what they looked at: those that nothing beats first.
 DETAILED = 200
@@ -88,10 +90,13 @@ class Group:
         )
 
 
-def write_site(runs: list[Path], out: Path, *, on_bad: str = "stop") -> Path:
+def write_site(runs: list[Path], out: Path, *, on_bad: str = "stop", explain: Explain = last_error) -> Path:
     """Write the report of these records into `out`; returns its index.html.
 
     The same records give the same bytes: nothing of the time or place of writing is in it.
+
+    Args:
+        explain: what ended the work on a point that has no record.
 
     Raises:
         UserError: for records that cannot be read (see load_records) or a folder that cannot be written.
@@ -101,9 +106,10 @@ def write_site(runs: list[Path], out: Path, *, on_bad: str = "stop") -> Path:
     strips, damaged = _filmstrips(records, on_bad)
     if damaged:
         records = without(records, damaged)
+    recorded = [str(result.values["experiment_id"]) for result in records.results]
     for folder in (out, out / "assets", out / "points"):
         make_folder(folder)
-    return _Site(records, strips, _unfinished(runs), out).write()
+    return _Site(records, strips, find_unfinished(runs, recorded, explain), out).write()
 
 
 def _filmstrips(records: Records, on_bad: str) -> tuple[dict[str, Any], dict[Path, str]]:
@@ -132,21 +138,10 @@ def _check_files(path: Path) -> None:
             raise UserError(f"{path.with_name(name)} is missing; expected it beside the record it is part of.")
 
 
-def _unfinished(runs: Sequence[Path]) -> str:
-    """In words, what these folders hold that is no record yet; "" where there is nothing."""
-    begun = timed = 0
-    for folder in runs:
-        for point in folder.glob("*/*/*/points/*") if folder.is_dir() else ():
-            if not (point / "result.json").exists():
-                timed += (point / "evaluated.json").exists()
-                begun += 1
-    return f"{begun} points were begun and have no record, {timed} of them lack only their times" if begun else ""
-
-
 class _Site:
     """Writes all files."""
 
-    def __init__(self, records: Records, strips: dict[str, Any], unfinished: str, out: Path) -> None:
+    def __init__(self, records: Records, strips: dict[str, Any], unfinished: list[Unfinished], out: Path) -> None:
         self.records, self.strips, self.unfinished, self.out = records, strips, unfinished, out
         self.results = {str(result.values["experiment_id"]): result for result in records.results}
         self.experiments = {name: result.experiment for name, result in self.results.items()}
@@ -156,12 +151,14 @@ class _Site:
         )
         methods = list(dict.fromkeys(records.pooled["method"]))
         self.methods = {name: f"method-{file}.html" for name, file in slugs(methods).items()}
+        self.pairs = pairs_page(records, self.methods)
         self.asked = [each for each in QUESTIONS if any(each is asked for g in self.groups for asked, _ in g.questions)]
         self.pages = [
             {"file": "index.html", "name": "Overview"},
             *({"file": group.file, "name": group.title} for group in self.groups),
             *({"file": _file(question), "name": question.title} for question in self.asked),
             {"file": "methods.html", "name": "Methods"},
+            {"file": "pairs.html", "name": "Pairs"},
             {"file": "definitions.html", "name": "Definitions"},
             {"file": "environment.html", "name": "Environment"},
         ]
@@ -186,11 +183,16 @@ class _Site:
             self._page(group.file, group.title, "dataset.html", group=page)
             fronts.append(self._front(group, shown[0]))
         self._methods()
+        self._page("pairs.html", "All pairs of methods", "pairs.html", parts_of=self.pairs, headings=HEADINGS)
         for question in self.asked:
             self._question(question)
         self._points()
         self._page("definitions.html", "Definitions", "definitions.html", metrics=METRICS)
-        facts = {"environments": _environments(self.records.results), "failed": _failed(self.records.results)}
+        facts = {
+            "environments": _environments(self.records.results),
+            "damaged": listed(list(self.records.left_out.values()), "damaged record"),
+            "begun": listed([each.text for each in self.unfinished], "training"),
+        }
         self._page("environment.html", "Environment", "environment.html", **self._absent, **facts)
         count = len(self.records.results)
         names = ", ".join(group.title for group in self.groups)
@@ -199,7 +201,7 @@ class _Site:
 
     @property
     def _absent(self) -> dict[str, Any]:
-        return {"left_out": self.records.left_out, "unfinished": self.unfinished}
+        return {"left_out": self.records.left_out, "unfinished": summary(self.unfinished)}
 
     def _page(self, file: str, title: str, template: str, **values: Any) -> Path:
         path = self.out / file
@@ -273,6 +275,8 @@ class _Site:
             "subtitle": group.subtitle,
             "figure": figure,
             "findings": findings(group.pooled),
+            "pairs": next(part["lead"] for part in self.pairs if part["name"] == group.name),
+            "name": group.name,
             "questions": [
                 {"file": _file(question), "text": question.text, "answer": question.answer(rows)}
                 for question, rows in group.questions
@@ -361,13 +365,3 @@ def _environments(results: list[Result]) -> list[str]:
             f"commit {commit}."
         )
     return sorted(lines)
-
-
-def _failed(results: list[Result]) -> list[str]:
-    """Trainings, among those with a record, whose last attempt went wrong: their other points are missing here."""
-    found = []
-    for folder in sorted({result.path.parents[2] for result in results}):
-        attempts = read_attempts(folder)
-        if attempts and attempts[-1].error is not None:
-            found.append(f"{'/'.join(folder.parts[-3:])}: {attempts[-1].error['kind']}: {attempts[-1].error['text']}")
-    return found

@@ -163,9 +163,9 @@ def replicate_maps(
     return np.stack(columns, axis=1)
 
 
-def map_replicates(videos: int, classes: int, points: int) -> int:
-    """As many as RANKED allows; a replicate of mAP ranks every class anew."""
-    return int(min(REPLICATES, max(FEWEST_REPLICATES, RANKED // max(videos * classes * points, 1))))
+def map_replicates(videos: int, classes: int, points: int, ranked: float = RANKED) -> int:
+    """As many as `ranked` allows; a replicate of mAP ranks every class anew."""
+    return int(min(REPLICATES, max(FEWEST_REPLICATES, ranked // max(videos * classes * points, 1))))
 
 
 def seed_weights(seeds: int, replicates: int, rng: np.random.Generator) -> Floats:

@@ -185,23 +185,32 @@ def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: S
         found = scheduler.queued[first.id]
         ids = tuple(place.id for place in alive)
         return Point(point, "queued" if found.waits else "running", evaluated, first, found, alive=ids)
-    # The last job that was to bring what is missing; the one after it never began.
-    place = next((place for place in reversed(places) if place.submission.timed == evaluated), None)
+    place = last_place(places, evaluated)
     job = scheduler.ended.get(place.id) if place else None
     folder = training_folder(runs, point)
-    attempts = [each for each in read_attempts(folder) if point.experiment_id in each.points]
-    last = attempts[-1] if attempts else None
+    last = last_attempt(folder, point.experiment_id)
     if last is not None and last.ended is None and is_locked(folder):
         return Point(point, "running", evaluated, place, job)
     if place is not None and not scheduler.known and last is None:
         return Point(point, "queued", evaluated, place, job)  # for all that is known
-    cause = cause_of(_of_job(last, place, places), job, log_of(runs, place) if place else None, point.training_id)
+    cause = cause_of(of_job(last, place, places), job, log_of(runs, place) if place else None, point.training_id)
     if cause is None:
         return Point(point, "missing", evaluated, place, job)
     return Point(point, "failed" if cause.is_failure else "missing", evaluated, place, job, cause)
 
 
-def _of_job(last: Attempt | None, place: Place | None, places: Sequence[Place]) -> Attempt | None:
+def last_place(places: Sequence[Place], evaluated: bool) -> Place | None:
+    """The last job that was to bring what a point lacks; the one after it never began."""
+    return next((place for place in reversed(places) if place.submission.timed == evaluated), None)
+
+
+def last_attempt(folder: Path, name: str) -> Attempt | None:
+    """At the point with this experiment id, of the training in this folder."""
+    attempts = [each for each in read_attempts(folder) if name in each.points]
+    return attempts[-1] if attempts else None
+
+
+def of_job(last: Attempt | None, place: Place | None, places: Sequence[Place]) -> Attempt | None:
     """The last attempt unless a later submission never came to one; by the ledger's order, since clocks differ."""
     if last is None or place is None or not last.job or "id" not in last.job:
         return last

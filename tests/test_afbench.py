@@ -139,7 +139,7 @@ def test_the_demo_keeps_tiny_apart_and_reports_its_own_points(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sweeps.local.run_points", lambda points, runs, recipe: None)
     reported: list[tuple[list[Path], Path]] = []
-    monkeypatch.setattr("reports.site.write_site", lambda runs, out, on_bad: reported.append((runs, out)))
+    monkeypatch.setattr("reports.site.write_site", lambda runs, out, **others: reported.append((runs, out)))
     for tiny, own in ((False, "demo"), (True, "demo-tiny")):
         main(["demo", *(["--tiny"] if tiny else [])])
         paths, out = reported.pop()

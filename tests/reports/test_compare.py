@@ -16,15 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from afbench import main
 from bench.data.catalogue import StoredSettings
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment
 from bench.metrics import mean_average_precision
-from bench.record import point_folder, result_files
-from bench.samples import Samples, write_samples
 from reports.compare import Comparison, all_pairs, as_json, as_text, compare
 from reports.load import load_records
 from reports.statistics import (
@@ -44,68 +41,7 @@ from reports.statistics import (
     student,
 )
 from tests.conftest import small
-
-VIDEOS = 60
-
-
-class Writer:
-    """Records that were never run: a record of a run with other answers, costs and times."""
-
-    def __init__(self, template: dict[str, Any], runs: Path) -> None:
-        self.template, self.runs = template, runs
-
-    def __call__(
-        self,
-        experiment: Experiment,
-        right: NDArray[np.bool_],
-        *,
-        gmacs: float = 1.0,
-        speed: float = 100.0,
-        noisy: bool = False,
-        video: NDArray[np.int64] | None = None,
-        labels: NDArray[np.int64] | None = None,
-        logits: NDArray[np.float32] | None = None,
-        targets: NDArray[np.bool_] | None = None,
-        **values: Any,
-    ) -> Experiment:
-        video = np.arange(len(right)) if video is None else video
-        labels = video % 4 if labels is None else labels
-        if logits is None:
-            answers = np.where(right, labels, (labels + 1) % 4)
-            logits = np.eye(4, dtype=np.float32)[answers]
-        result = copy.deepcopy(self.template)
-        result |= {
-            "experiment": experiment.to_dict(),
-            "training_id": experiment.training_id,
-            "experiment_id": experiment.experiment_id,
-            **values,
-        }
-        for timed in result["timing"]["scenarios"]["offline"].values():
-            timed |= {"median": timed["batch"] / speed, "noisy": noisy}
-        folder = point_folder(self.runs, experiment)
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(result))
-        none = np.zeros((len(video), 1), np.int64)
-        macs = np.full(len(video), round(gmacs * 1e9))
-        regions = np.zeros((len(video), 1, 4), np.float32)
-        samples = Samples(video, labels, logits, macs, none, none.astype(bool), regions, targets=targets)
-        write_samples(folder / "samples.parquet", samples)
-        return experiment
-
-
-@pytest.fixture
-def write(runs: Path, tmp_path: Path) -> Writer:
-    path = next(path for path in result_files(runs) if "/tsn/" in str(path))
-    return Writer(json.loads(path.read_text()), tmp_path / "runs")
-
-
-def point(method: str = "tsn", frames: int = 4, seed: int = 0) -> Experiment:
-    start = small(method)
-    return replace(start, evaluation=Evaluation(frames=frames), training=replace(start.training, seed=seed))
-
-
-def answers(share: float, seed: int = 0, videos: int = VIDEOS) -> NDArray[np.bool_]:
-    return np.random.default_rng(seed).random(videos) < share
+from tests.reports.records import VIDEOS, Writer, answers, point
 
 
 def compared(write: Writer, a: str = "tsn", b: str = "tsm", **options: str) -> Comparison:
