@@ -14,8 +14,9 @@ from bench.metrics import METRICS
 from bench.record import Result, read_result, result_files
 from bench.savings import saving_realised
 from bench.settings import KNOBS
-from reports.labels import knobs_of, method_labels, title
+from reports.labels import knobs_of, title
 from reports.seeds import merge_seeds, wilson
+from reports.trials import is_trial, labels
 
 POLICIES = ("stop", "skip")
 
@@ -83,8 +84,8 @@ def without(records: Records, damaged: dict[Path, str]) -> Records:
 
 
 def _records(results: list[Result], left_out: dict[str, str]) -> Records:
-    labels = method_labels([result.experiment for result in results])
-    pairs = [(_row(result, label), result) for result, label in zip(results, labels, strict=True)]
+    names = labels([result.experiment for result in results])
+    pairs = [(_row(result, label), result) for result, label in zip(results, names, strict=True)]
     pairs.sort(key=_order)
     table = pd.DataFrame([row for row, _ in pairs])
     return Records([result for _, result in pairs], table, pool(table), left_out)
@@ -136,6 +137,7 @@ def _row(result: Result, label: str) -> dict[str, Any]:
         "trained_frames": experiment.model.frames,
         **{name: knobs_of(experiment).get(name) for name in KNOBS},
         "seed": experiment.training.seed,
+        "trial": is_trial(experiment),
         "execution": experiment.evaluation.execution,
         "videos": videos,
         "views": result.values["macs"]["views"],

@@ -20,6 +20,7 @@ from reports.compare import ALPHA, Pair, all_pairs
 from reports.labels import without_trained_frames
 from reports.load import Records
 from reports.statistics import FEWEST_REPLICATES, REPLICATES
+from reports.trials import without_trials
 
 SECONDS = 20.0  # of one core, for all data sets of a report
 POINTS = (8, 4, 2)  # of a method: as many as can be afforded
@@ -51,7 +52,7 @@ def choose(records: Records, dataset: str, seconds: float) -> Choice:
     Where they take longer, first fewer points of a method are taken, then fewer methods: those with the most accurate
     points stay.
     """
-    table = records.pooled[records.pooled["dataset"] == dataset]
+    table = without_trials(records.pooled[records.pooled["dataset"] == dataset])
     frontiers = _frontiers(table)
     classes = {str(result.values["experiment_id"]): result.experiment.data.classes for result in records.results}
     most = most_methods(FEWEST_REPLICATES if table["metric"].iloc[0] == "mAP" else REPLICATES)
@@ -134,7 +135,8 @@ def _part(records: Records, dataset: str, seconds: float, files: Mapping[str, st
     part: dict[str, Any] = {"name": dataset, "title": find_dataset(dataset).title, "left": choice.left, "how": ""}
     part |= {"matrix": [], "methods": [], "rows": [], "sentences": []}
     if len(choice.methods) == 1:
-        return part | {"lead": _alone(records.pooled[records.pooled["dataset"] == dataset], choice.methods[0])}
+        points = without_trials(records.pooled[records.pooled["dataset"] == dataset])
+        return part | {"lead": _alone(points, choice.methods[0])}
     if choice.points.empty:
         lead = (
             f"The {len(choice.methods)} methods are not compared here: any two of them take too long. "

@@ -39,6 +39,7 @@ from reports.pairs import HEADINGS, pairs_page
 from reports.published import published_points, write_published
 from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
+from reports.trials import note, without_trials
 from reports.unfinished import Explain, Unfinished, find_unfinished, last_error, listed, summary
 
 # Points whose samples are read to draw what they looked at: those that nothing beats first.
@@ -75,6 +76,11 @@ class Group:
     @property
     def file(self) -> str:
         return f"data-{self.name}.html"
+
+    @property
+    def told(self) -> pd.DataFrame:
+        """The points that conclusions are drawn from."""
+        return without_trials(self.pooled)
 
     @property
     def subtitle(self) -> str:
@@ -167,7 +173,8 @@ class _Site:
         dataset = find_dataset(name)
         pooled = self.records.pooled
         pooled = pooled[pooled["dataset"] == name].reset_index(drop=True)
-        return Group(name, dataset.title, table, pooled, dataset.order_blind_ceiling, answered(pooled))
+        questions = answered(without_trials(pooled))
+        return Group(name, dataset.title, table, pooled, dataset.order_blind_ceiling, questions)
 
     def write(self) -> Path:
         """Everything; the front page last, since it says that the others are there."""
@@ -177,9 +184,12 @@ class _Site:
             shown = self._figures(group)
             caption = f"{group.title}. {group.subtitle}"
             write_tables(group.table, self.out / group.name, group.title, self.experiments)
-            published = write_published(group.table, self.out / group.name, group.title, self.experiments)
+            published = write_published(
+                group.table[~group.table["trial"].astype(bool)], self.out / group.name, group.title, self.experiments
+            )
             page = {**chart_of(group.name, group.pooled), **table_of(group.pooled, caption)}
             page |= {"folder": group.name, "figures": shown, "subtitle": group.subtitle, "published": published}
+            page["note"] = note(group.table)
             self._page(group.file, group.title, "dataset.html", group=page)
             fronts.append(self._front(group, shown[0]))
         self._methods()
@@ -274,7 +284,8 @@ class _Site:
             "title": group.title,
             "subtitle": group.subtitle,
             "figure": figure,
-            "findings": findings(group.pooled),
+            "note": note(group.table),
+            "findings": findings(group.told),
             "pairs": next(part["lead"] for part in self.pairs if part["name"] == group.name),
             "name": group.name,
             "questions": [

@@ -111,7 +111,7 @@ def best_of(points: pd.DataFrame, column: Column) -> set[int]:
     reaches further; of throughput, the quartiles; of other times, what two runs of the same were apart; of a recall or
     precision, Wilson's interval of as many videos, which is no narrower than that of a mean of shares. Equal when
     written, they cannot either. Times are compared within a device and dtype; noisy ones, and what was told the
-    answer, rank nothing; nor does a value without another to stand against.
+    answer, rank nothing, nor do tiny trials; nor does a value without another to stand against.
     """
     rivals: dict[tuple[Any, ...], list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
     for position, row in enumerate(points.to_dict("records")):
@@ -122,7 +122,7 @@ def best_of(points: pd.DataFrame, column: Column) -> set[int]:
 
 def _ranks(row: Mapping[str, Any], column: Column) -> bool:
     told = row.get("name") in METHODS and METHODS[row["name"]].answers
-    return not told and not (column.timed and _is_noisy(row))
+    return not told and not row.get("trial", False) and not (column.timed and _is_noisy(row))
 
 
 def _untold(rows: list[tuple[int, Mapping[str, Any]]], column: Column) -> list[int]:
