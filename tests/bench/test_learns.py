@@ -13,7 +13,7 @@ from bench.data.catalogue import DigitsSettings, find_dataset
 from bench.data.loader import TrainingClips
 from bench.experiment import Data, Experiment, Model, Runtime, Training
 from bench.methods import METHODS
-from bench.settings import FFN
+from bench.settings import FFN, Crop
 from bench.training import set_up_torch, train
 from sweeps.recipes.start import starting_point
 
@@ -31,7 +31,7 @@ def point(method: str) -> Experiment:
     ffn = Model("ffn", "tiny", 8, FFN(counts="4+8", dropout=0.0))
     model = ffn if method == "ffn" else starting_point(method).model
     if method == "random-crop":
-        model = replace(model, settings=replace(model.settings, patch=ALWAYS_SHOWS))
+        model = replace(model, settings=Crop(patch=ALWAYS_SHOWS))
     settings = replace(EASY, length=model.frames + 1)
     return Experiment(
         data=Data(train_clips=CLIPS, val_clips=1, settings=settings),
