@@ -21,14 +21,18 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that appears under its name only when it is complete and on disk.
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Write a file that appears under its name only when it is complete and, where it is `durable`, on disk.
+
+    Args:
+        durable: False for what can be made again at any time, as pages of a report: where thousands are written,
+            waiting for the disk takes longer than all else. Power that fails may leave such a file empty.
 
     Raises:
         UserError: where the system does not let it be written, naming the file.
     """
     try:
-        with _partial(path) as file:
+        with _partial(path, durable) as file:
             yield file
     except OSError as error:
         raise _unwritten(path, error) from error
@@ -42,14 +46,15 @@ def _unwritten(path: Path, error: OSError) -> UserError:
 
 
 @contextlib.contextmanager
-def _partial(path: Path) -> Iterator[IO[bytes]]:
+def _partial(path: Path, durable: bool) -> Iterator[IO[bytes]]:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     partial = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         # mkstemp makes files private; records are shared like any other file of the user.
         partial.chmod(0o666 & ~_umask())
         partial.replace(path)
@@ -64,9 +69,9 @@ def _umask() -> int:
     return mask
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step."""
-    with replacing(path) as file:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a text file in one step, as `replacing` does."""
+    with replacing(path, durable=durable) as file:
         file.write(text.encode())
 
 

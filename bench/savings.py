@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+
+@lru_cache(maxsize=8)
+def _draws(n: int) -> NDArray[np.int64]:
+    """2000 draws of n out of n, with replacement, the same for all records of as many rounds."""
+    return np.random.default_rng(0).integers(n, size=(2000, n))
 
 
 def saving_realised(offline: dict[str, Any], dense_macs: float, macs: float) -> dict[str, float | None]:
@@ -16,7 +24,6 @@ def saving_realised(offline: dict[str, Any], dense_macs: float, macs: float) -> 
     if "skipped" not in offline or dense_macs / macs < 1.01:
         return {"saving_realised": None, "saving_low": None, "saving_high": None}
     ratios = np.array(offline["dense"]["samples"]) / np.array(offline["skipped"]["samples"])
-    draws = np.random.default_rng(0).choice(ratios, size=(2000, len(ratios)))
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
+    low, high = np.percentile(np.median(ratios[_draws(len(ratios))], axis=1), [2.5, 97.5])
     value, low, high = ((ratio - 1) / (dense_macs / macs - 1) for ratio in (np.median(ratios), low, high))
     return {"saving_realised": float(value), "saving_low": float(low), "saving_high": float(high)}

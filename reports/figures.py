@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -31,6 +33,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">")
 
 
 CROWD = 60  # points of a figure from which not all of them are named
+MANY = 1000  # of one kind from which they are no longer shapes of their own in svg and pdf
 
 
 def style() -> Any:
@@ -50,6 +53,7 @@ def save(figure: Figure, folder: Path, name: str) -> dict[str, str]:
         "svg": {"Date": None},
         "pdf": {"CreationDate": None, "ModDate": None},
     }
+    _rasterise(figure)
     with plt.rc_context(style()):
         for suffix in FORMATS:
             drawn = io.BytesIO()
@@ -58,6 +62,13 @@ def save(figure: Figure, folder: Path, name: str) -> dict[str, str]:
                 file.write(drawn.getbuffer())
     plt.close(figure)
     return {suffix: f"{name}.{suffix}" for suffix in FORMATS}
+
+
+def _rasterise(figure: Figure) -> None:
+    """Crowds become a picture inside of svg and pdf: thousands of overlapping shapes take a reader seconds to draw."""
+    for crowd in figure.findobj(Collection):
+        if max(len(np.asarray(crowd.get_offsets())), len(crowd.get_paths())) > MANY:
+            crowd.set_rasterized(True)
 
 
 @contextlib.contextmanager
@@ -148,7 +159,7 @@ def saving(table: pd.DataFrame) -> Figure:
             bars = [value - np.minimum(*ends), np.maximum(*ends) - value]
             axes.errorbar(own["saved"], value, yerr=bars, fmt="none", ecolor=colour, alpha=0.5)
             hollow = own["noisy"].astype(bool).to_numpy()
-            faces = [("none" if empty else colour) for empty in hollow]
+            faces = np.where(hollow[:, None], to_rgba("none"), to_rgba(colour))
             axes.scatter(own["saved"], value, facecolors=faces, edgecolors=[colour], marker=marker, s=46, label=method)
     return _figure(axes)
 
@@ -238,7 +249,8 @@ def looks(table: pd.DataFrame) -> Looks:
 def _draw_method(axes: Axes, rows: pd.DataFrame, cost: Cost, colour: Any, marker: str, crowded: bool) -> None:
     # A noisy time ranks nothing: hollow, and on no frontier. What another point beats is faded.
     x, ranked, best = cost.column, cost.ranked(rows), cost.unbeaten(rows)
-    _draw_bars(axes, rows, x, colour, times=cost.timed)
+    # Of many points, bars of those that others beat would hide the rest.
+    _draw_bars(axes, rows[best] if crowded else rows, x, colour, times=cost.timed)
     if best.any():
         sns.lineplot(data=rows[best], x=x, y="value", color=colour, ax=axes, linewidth=1.2, errorbar=None)
     label = rows["method"].iloc[0]

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+SAID = 8  # points, at most, that a sentence goes through one by one
+
 
 def findings(table: pd.DataFrame) -> list[str]:
     """Sentences for the top of a report of one data set, in a fixed order.
@@ -24,9 +26,19 @@ def _only(table: pd.DataFrame, **values: object) -> pd.Series | None:
     return rows.iloc[0] if len(rows) == 1 else None
 
 
-def _each(rows: pd.DataFrame, text: str) -> str:
-    """The text filled in for each row, joined by commas."""
-    return ", ".join(text.format(**row) for row in rows.to_dict("records"))
+def _each(rows: pd.DataFrame, text: str, by: str = "") -> str:
+    """The text filled in for each row, joined by commas; of more than a sentence can hold, for some.
+
+    Args:
+        by: the column of which the lowest, the middle and the highest are told then; without it the first ones are.
+    """
+    if len(rows) <= SAID:
+        return ", ".join(text.format(**row) for row in rows.to_dict("records"))
+    if not by:
+        return f"{_each(rows.head(SAID), text)} and {len(rows) - SAID} more"
+    ordered = rows.sort_values(by, kind="stable")
+    low, middle, high = (text.format(**ordered.iloc[place].to_dict()) for place in (0, len(rows) // 2, -1))
+    return f"at the lowest {low}, at the middle of {len(rows)} points {middle}, at the highest {high}"
 
 
 def _motion(table: pd.DataFrame) -> str:
@@ -68,7 +80,9 @@ def _selection(table: pd.DataFrame) -> str:
     rows = table[table["recall"].notna() & (table["ratio"] < 1)]
     if rows.empty:
         return ""
-    parts = _each(rows, "{recall:.2f} against {kept_ratio:.2f} and {recall_by_position:.2f} ({method} {point})")
+    parts = _each(
+        rows, "{recall:.2f} against {kept_ratio:.2f} and {recall_by_position:.2f} ({method} {point})", "recall"
+    )
     return (
         "What navigation keeps: its recall of the informative frames, against that of a random selection of as many "
         f"frames and of the best rule that knows their positions alone, is {parts}."
@@ -81,7 +95,7 @@ def _cells(table: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     rivals = "{region_recall_by_chance:.2f} and {region_recall_by_position:.2f}"
-    parts = _each(rows, "{region_recall:.2f} against " + rivals + " ({method} {point})")
+    parts = _each(rows, "{region_recall:.2f} against " + rivals + " ({method} {point})", "region_recall")
     return (
         "Where it looks in a frame it keeps: its recall of the informative region, against that of a random choice of "
         f"as many cells and of the best rule that knows their positions alone, is {parts}."
@@ -129,7 +143,8 @@ def _saving(table: pd.DataFrame) -> str:
     rows = table[table["saving_realised"].notna()]
     if rows.empty:
         return ""
-    parts = _each(rows, "{saving_realised:.2f} [{saving_low:.2f}, {saving_high:.2f}] ({method} {point})")
+    text = "{saving_realised:.2f} [{saving_low:.2f}, {saving_high:.2f}] ({method} {point})"
+    parts = _each(rows, text, "saving_realised")
     none = int(((rows["saving_low"] <= 0) & (rows["saving_high"] >= 0)).sum())
     noisy = int(rows["noisy"].sum())
     caveat = f" {none} of these {len(rows)} cannot be told from no saving." if none else ""

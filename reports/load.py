@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bench.savings import saving_realised
 from bench.settings import KNOBS
 from reports.labels import knobs_of, title
 from reports.seeds import merge_seeds, wilson
+from reports.sharing import Shared
 from reports.trials import is_trial, labels
 
 POLICIES = ("stop", "skip")
@@ -26,7 +28,8 @@ class Records:
     """What was found.
 
     Attributes:
-        results: of the points, ordered as `table`.
+        results: of the points, ordered as `table`; without the single times that a point's were computed from, which
+            would take more room than all else, and with equal parts kept once.
         table: a row a record.
         pooled: a row a point: records that differ in the seed of their training alone are one.
         left_out: for each record that could not be read, its path and why.
@@ -50,8 +53,20 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
     """
     if on_bad not in POLICIES:
         raise unknown("policy", on_bad, POLICIES, "--on-bad")
-    found: dict[str, Result] = {}
     left_out: dict[str, str] = {}
+    records = _records(_read(folders, on_bad, left_out), left_out)
+    if not records.results:
+        left = f" All {len(left_out)} records there are damaged and were left out." if left_out else ""
+        raise UserError(
+            f"No readable record below {', '.join(map(str, folders))}; expected a folder that `afbench run` or "
+            f"`afbench demo` wrote.{left}"
+        )
+    return records
+
+
+def _read(folders: list[Path], on_bad: str, left_out: dict[str, str]) -> Iterator[Result]:
+    """Each record once, in the order of files; fills `left_out`."""
+    found: dict[str, Path] = {}
     for path in [path for folder in folders for path in result_files(folder)]:
         try:
             result = read_result(path)
@@ -60,35 +75,39 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
                 raise
             left_out[str(path)] = str(error)
             continue
-        earlier = found.setdefault(result.values["experiment_id"], result)
-        if earlier.values != result.values:
-            raise UserError(
-                f"{earlier.path} and {path} hold different results of the same experiment; keep one of them."
-            )
-    if not found:
-        left = f" All {len(left_out)} records there are damaged and were left out." if left_out else ""
-        raise UserError(
-            f"No readable record below {', '.join(map(str, folders))}; expected a folder that `afbench run` or "
-            f"`afbench demo` wrote.{left}"
-        )
-    return _records(list(found.values()), left_out)
+        earlier = found.setdefault(result.values["experiment_id"], path)
+        if earlier is path:
+            yield result
+        elif read_result(earlier).values != result.values:
+            raise UserError(f"{earlier} and {path} hold different results of the same experiment; keep one of them.")
 
 
 def without(records: Records, damaged: dict[Path, str]) -> Records:
     """The records without those whose files turned out to be damaged, by the path of their result and why."""
     left_out = records.left_out | {str(path): why for path, why in damaged.items()}
-    kept = [result for result in records.results if result.path not in damaged]
+    kept = [result.path for result in records.results if result.path not in damaged]
     if not kept:
         raise UserError(f"None of the {len(records.results)} records can be used: {'; '.join(damaged.values())}")
-    return _records(kept, left_out)
+    return _records(map(read_result, kept), left_out)
 
 
-def _records(results: list[Result], left_out: dict[str, str]) -> Records:
-    names = labels([result.experiment for result in results])
-    pairs = [(_row(result, label), result) for result, label in zip(results, names, strict=True)]
+def _records(results: Iterable[Result], left_out: dict[str, str]) -> Records:
+    share, pairs = Shared(), []
+    for result in results:
+        row = _row(result)
+        _drop_samples(result.values["timing"]["scenarios"])
+        pairs.append((row, replace(result, values=share(result.values))))
+    for (row, _), label in zip(pairs, labels([result.experiment for _, result in pairs]), strict=True):
+        row["method"] = label
     pairs.sort(key=_order)
     table = pd.DataFrame([row for row, _ in pairs])
-    return Records([result for _, result in pairs], table, pool(table), left_out)
+    return Records([result for _, result in pairs], table, pool(table) if pairs else table, left_out)
+
+
+def _drop_samples(scenarios: dict[str, dict[str, dict[str, Any]]]) -> None:
+    for timed in (timed for executions in scenarios.values() for timed in executions.values()):
+        for name in ("samples", "again_samples"):
+            timed.pop(name, None)
 
 
 def pool(table: pd.DataFrame) -> pd.DataFrame:
@@ -98,12 +117,12 @@ def pool(table: pd.DataFrame) -> pd.DataFrame:
     several and of the videos (Wilson) where not; `interval` says which. `spread` is the seeds' values, `experiment_ids`
     their records, of which experiment_id is the first.
     """
-    by_point = dict(list(table.groupby("point_id", sort=False)))
+    by_point = table.groupby("point_id", sort=False).groups
     points = []
     for row in merge_seeds(table).to_dict("records"):
         ids, values = [row["experiment_id"]], [row["value"]]
         if row["seeds"] > 1:
-            records = by_point[row["point_id"]]
+            records = table.loc[by_point[row["point_id"]]]
             ids, values = records["experiment_id"].tolist(), records["value"].tolist()
             of = "map" if row["metric"] == "mAP" else "top1"
             row |= {f"value_{end}": row[f"{of}_seeds_{end}"] for end in ("low", "high")} | {"interval": "seeds"}
@@ -124,12 +143,13 @@ def point_label(row: dict[str, Any]) -> str:
     return f"{keep}{row['frames']}f{ratio}{patch}"
 
 
-def _row(result: Result, label: str) -> dict[str, Any]:
+def _row(result: Result) -> dict[str, Any]:
+    """All of a record but what its method is called beside the others."""
     experiment, metrics = result.experiment, result.metrics
     videos = experiment.data.val_clips - len(result.values["left_out"]["val"])
     row: dict[str, Any] = {
         "dataset": experiment.data.dataset,
-        "method": label,
+        "method": "",
         "name": experiment.model.method,
         "title": title(experiment),
         "backbone": experiment.model.backbone,

@@ -219,7 +219,7 @@ class _Site:
         text = self.templates.get_template(template).render(
             title=title, here=file, root=root, pages=self.pages, **values
         )
-        write_text(path, text)
+        write_text(path, text, durable=False)
         return path
 
     def _assets(self) -> None:
@@ -241,6 +241,9 @@ class _Site:
             caption = (
                 f"{metric} against {cost.label}; a line joins the points of a method that no other point of it beats, "
                 "which are not faded. Vertical bars: 95% interval over videos, or over seeds where there are several."
+            )
+            caption += (
+                f" Of more than {figures.CROWD} points those on lines alone." if len(table) > figures.CROWD else ""
             )
             caption += " Hollow points were timed with noise and rank nothing." if cost.timed else ""
             if len(published) and cost.column == "gflops":
@@ -337,7 +340,7 @@ class _Site:
             strip = self.strips.get(name)
             if strip is not None:
                 file = f"{row['dataset']}/looked-at-{name}.png"
-                with replacing(self.out / file) as into:
+                with replacing(self.out / file, durable=False) as into:
                     into.write(strip.png)
                 point["strips"] = [
                     {

@@ -104,7 +104,7 @@ def _is_noisy(row: Mapping[str, Any]) -> bool:
 # Bold -----------------------------------------------------------------------------------------------------------------
 
 
-def best_of(points: pd.DataFrame, column: Column) -> set[int]:
+def best_of(points: Sequence[Mapping[str, Any]], column: Column) -> set[int]:
     """Positions of the rows whose value is the best of a column, or cannot be told from it.
 
     It cannot where their spans overlap: the 95% interval where one is known, over videos and over seeds, whichever
@@ -114,7 +114,7 @@ def best_of(points: pd.DataFrame, column: Column) -> set[int]:
     answer, rank nothing, nor do tiny trials; nor does a value without another to stand against.
     """
     rivals: dict[tuple[Any, ...], list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
-    for position, row in enumerate(points.to_dict("records")):
+    for position, row in enumerate(points):
         if column.best and not is_missing(row.get(column.name)) and _ranks(row, column):
             rivals[(row.get("device"), row.get("dtype")) if column.timed else ()].append((position, row))
     return {position for rows in rivals.values() if len(rows) > 1 for position in _untold(rows, column)}
@@ -179,10 +179,11 @@ def cells(row: Mapping[str, Any], columns: Sequence[Column] = COLUMNS, best: Seq
 
 def rows_of(points: pd.DataFrame, columns: Sequence[Column]) -> list[list[Cell]]:
     """All of them, with what is best in each column."""
-    winners = {column.name: best_of(points, column) for column in columns}
+    rows: list[dict[str, Any]] = points.to_dict("records")
+    winners = {column.name: best_of(rows, column) for column in columns}
     return [
         cells(row, columns, [name for name, positions in winners.items() if position in positions])
-        for position, row in enumerate(points.to_dict("records"))
+        for position, row in enumerate(rows)
     ]
 
 

@@ -91,13 +91,22 @@ def find_unfinished(runs: Sequence[Path], recorded: Collection[str], explain: Ex
 
 def _trainings(runs: Path) -> Iterator[Path]:
     """Folders of trainings; what the launcher keeps is hidden."""
-    for folder in runs.glob("*/*/*") if runs.is_dir() else ():
-        if not any(part.startswith(".") for part in folder.relative_to(runs).parts) and folder.is_dir():
-            yield folder
+    level = [runs]
+    for _ in ("data set", "method", "training"):
+        level = [folder / name for folder in level for name in _inside(folder) if (folder / name).is_dir()]
+    yield from level
+
+
+def _inside(folder: Path) -> list[str]:
+    """Of what is in a folder, without what is hidden; none where it is no folder that can be read."""
+    try:
+        return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
 
 
 def _look(runs: Path, folder: Path, recorded: Collection[str], explain: Explain) -> Unfinished:
-    begun = {path.name for path in folder.glob("points/*")}
+    begun = set(_inside(folder / "points"))
     begun |= {name for each in read_attempts(folder) for name in each.points}
     missing = [
         name for name in sorted(begun - set(recorded)) if not (folder / "points" / name / "result.json").exists()

@@ -283,7 +283,7 @@ BY_NAME = {column.name: column for column in COLUMNS}
 
 def bold(column: str, *rows: dict[str, Any]) -> list[int]:
     table = pd.DataFrame([record("tsn", f"TSN {n}", **{"top1": 50.0, **row}) for n, row in enumerate(rows)])
-    return sorted(best_of(table.assign(seeds=1), BY_NAME[column]))
+    return sorted(best_of(table.assign(seeds=1).to_dict("records"), BY_NAME[column]))
 
 
 @pytest.mark.parametrize(

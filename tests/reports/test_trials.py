@@ -95,7 +95,7 @@ def test_trials_neither_answer_nor_rank_nor_pair(mixed: Path, runs: Path) -> Non
     assert answers[0] == answers[1] != []
     assert choose(records, DATA, 10).methods == choose(alone, DATA, 10).methods
     (accuracy,) = (column for column in COLUMNS if column.name == "top1")
-    best = best_of(records.pooled, accuracy)
+    best = best_of(records.pooled.to_dict("records"), accuracy)
     assert best and not records.pooled.iloc[sorted(best)]["trial"].any()
 
 

@@ -1,0 +1,34 @@
+"""Sharing changes no value, and keeps what is equal once."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.sharing import Shared
+
+SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, -0.0, 1.0, 0.5]) | st.text(max_size=2)
+JSON = st.recursive(
+    SCALARS, lambda of: st.lists(of, max_size=3) | st.dictionaries(st.text(max_size=2), of, max_size=3), max_leaves=12
+)
+
+
+@given(st.lists(JSON, max_size=5))
+def test_a_shared_value_is_written_as_the_value(values: list[object]) -> None:
+    share = Shared()
+    for value in values:
+        assert json.dumps(share(value)) == json.dumps(value)
+
+
+def test_equal_parts_are_one() -> None:
+    share = Shared()
+    first, second = (share({"a": {"b": [1, 2]}, "c": number}) for number in (1, 2))
+    assert first is not second and first["a"] is second["a"]
+
+
+def test_what_is_equal_but_written_otherwise_is_not() -> None:
+    share = Shared()
+    written = [json.dumps(share({"a": [value]})) for value in (1, 1.0, True, 0.0, -0.0)]
+    assert written == ['{"a": [1]}', '{"a": [1.0]}', '{"a": [true]}', '{"a": [0.0]}', '{"a": [-0.0]}']
