@@ -15,12 +15,13 @@ from bench.errors import UserError
 from bench.files import check_folder, is_locked, locked, make_folder, replacing, write_json
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "value.json"
     write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, {"a": float("nan")})
-    with pytest.raises(ZeroDivisionError), replacing(path) as file:
+    with pytest.raises(ZeroDivisionError), replacing(path, durable=durable) as file:
         file.write(b"half")
         raise ZeroDivisionError
     assert json.loads(path.read_text()) == {"a": 1}

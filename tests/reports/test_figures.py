@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from reports.axes import COSTS, pareto
-from reports.figures import curve, frontier, roofline, saving
+from reports.figures import CROWD, MANY, curve, frontier, roofline, save, saving
 
 TABLE = pd.DataFrame(
     {
@@ -181,3 +182,22 @@ def test_of_many_points_the_best_alone_are_named() -> None:
     axes = by_gflops(many.reset_index(drop=True), None).axes[0]
     assert [text.get_text() for text in axes.texts] == ["8f r.50"]
     assert len(by_gflops(TABLE, None).axes[0].texts) == 2
+
+
+def many(count: int) -> pd.DataFrame:
+    """Points of which the one that costs most beats nothing, and all others are beaten by the first."""
+    rows = pd.concat([TABLE.head(1)] * count, ignore_index=True)
+    return rows.assign(gflops=[1.0 + number for number in range(count)], value=60.0)
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(CROWD, CROWD), (CROWD + 1, 1)])
+def test_of_many_points_those_on_a_line_alone_have_bars(count: int, drawn: int) -> None:
+    assert len(bars(by_gflops(many(count), None))) == drawn
+
+
+@pytest.mark.parametrize(("count", "pictures"), [(20, 0), (MANY + 2, 1)])
+def test_a_crowd_is_one_picture_in_svg(tmp_path: Path, count: int, pictures: int) -> None:
+    save(by_gflops(many(count), None), tmp_path, "figure")
+    text = (tmp_path / "figure.svg").read_text()
+    assert text.count("<image") == pictures
+    assert "GFLOPs per video" in text

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.errors import UserError
 from bench.experiment import Evaluation, Experiment, from_dict
 from bench.record import read_result, result_files, training_folder
 from bench.savings import saving_realised
@@ -201,3 +202,15 @@ def test_a_value_that_does_not_apply_is_empty(runs: Path) -> None:
     table = load_records([runs]).table.set_index("method")
     assert pd.isna(table.loc["TSM", ["ratio", "kept_ratio", "recall", "precision", "saving_realised"]]).all()
     assert not pd.isna(table.loc["AFNet", ["ratio", "kept_ratio"]]).any()
+
+
+def test_records_that_differ_in_single_times_alone_are_refused(runs: Path, tmp_path: Path) -> None:
+    source = result_files(runs)[0]
+    for number in range(2):
+        values = json.loads(source.read_text())
+        values["timing"]["scenarios"]["offline"]["dense"]["samples"][0] += number
+        path = tmp_path / str(number) / "points" / source.parent.name / "result.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match="different results of the same experiment"):
+        load_records([tmp_path])
