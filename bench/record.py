@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -162,7 +163,7 @@ def read_result(path: Path) -> Result:
     """
     advice = "It was not written by this version or was damaged; move it away to have the point measured again."
     try:
-        values = json.loads(path.read_text())
+        values = _parsed(path)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -190,6 +191,29 @@ def read_result(path: Path) -> Result:
                 f"{getattr(experiment, name)}. {advice}"
             )
     return Result(path, experiment, values)
+
+
+LARGEST_RESULT = 64 * 2**20  # bytes
+
+
+def _parsed(path: Path) -> Any:
+    """Of a file that may be a stranger's.
+
+    Raises:
+        ValueError: where it is no JSON, or cannot be.
+        OSError: where it cannot be read.
+    """
+    facts = path.stat()
+    if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+        raise ValueError("it is not a file")
+    if facts.st_size > LARGEST_RESULT:
+        raise ValueError(f"it has {facts.st_size} bytes, {LARGEST_RESULT} at most were expected")
+    text = path.read_text()
+    values = json.loads(text)
+    if "\\ud" in text.lower():
+        # Halves of a character, which JSON can spell, no page can be written with.
+        json.dumps(values, ensure_ascii=False).encode()
+    return values
 
 
 def find_result(runs: Path, experiment: Experiment) -> Result | None:

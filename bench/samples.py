@@ -114,32 +114,48 @@ def read_samples(path: Path) -> Samples:
     try:
         table = pq.read_table(path)
         blocks, cell_maps = _layout(table)
-        informative = _matrix(table, "informative").astype(bool)
+        informative = _matrix(table, "informative", np.bool_)
         videos, frames = informative.shape
         has = set(table.column_names)
         samples = Samples(
-            video=table["video"].to_numpy(),
-            label=table["label"].to_numpy(),
-            logits=_matrix(table, "logits"),
-            macs=table["macs"].to_numpy(),
-            times=_matrix(table, "times"),
+            video=_column(table, "video"),
+            label=_column(table, "label"),
+            logits=_matrix(table, "logits", np.floating),
+            macs=_column(table, "macs"),
+            times=_matrix(table, "times", np.integer),
             informative=informative,
-            regions=_matrix(table, "regions").reshape(videos, frames, 4),
-            kept=_matrix(table, "kept").astype(bool).reshape(videos, blocks, frames) if blocks else None,
+            regions=_matrix(table, "regions", np.floating).reshape(videos, frames, 4),
+            kept=_matrix(table, "kept", np.bool_).reshape(videos, blocks, frames) if blocks else None,
             cell_maps=cell_maps,
             cells=_cells(table, videos, len(cell_maps), frames) if cell_maps else None,
-            crops=_matrix(table, "crops").reshape(videos, frames, 4) if "crops" in has else None,
-            resolutions=_matrix(table, "resolutions") if "resolutions" in has else None,
-            exit_step=table["exit_step"].to_numpy() if "exit_step" in has else None,
-            targets=_matrix(table, "targets").astype(bool) if "targets" in has else None,
+            crops=_matrix(table, "crops", np.floating).reshape(videos, frames, 4) if "crops" in has else None,
+            resolutions=_matrix(table, "resolutions", np.integer) if "resolutions" in has else None,
+            exit_step=_column(table, "exit_step") if "exit_step" in has else None,
+            targets=_matrix(table, "targets", np.bool_) if "targets" in has else None,
         )
-        if samples.times.shape != informative.shape:
-            raise ValueError("its columns differ in their numbers of frames")
+        _check(samples)
         return samples
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is not a readable file of samples ({error}); expected what a run writes there."
         ) from error
+
+
+def _check(samples: Samples) -> None:
+    """ValueError unless the columns are of one kind of clips and classes."""
+    videos, classes = samples.logits.shape
+    if not videos or not classes:
+        raise ValueError(f"it has {videos} videos and {classes} classes")
+    if samples.times.shape != samples.informative.shape:
+        raise ValueError("its columns differ in their numbers of frames")
+    if samples.targets is not None and samples.targets.shape != samples.logits.shape:
+        raise ValueError("its targets and logits differ in their numbers of classes")
+    if samples.label.min() < 0 or samples.label.max() >= classes:
+        raise ValueError(f"its labels go from {samples.label.min()} to {samples.label.max()}, of {classes} classes")
+    if samples.video.min() < 0 or len(np.unique(samples.video)) < videos:
+        raise ValueError("its videos are not numbers from 0, each once")
+    if samples.macs.min() < 0:
+        raise ValueError("a video has fewer multiply-adds than none")
 
 
 def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
@@ -156,7 +172,7 @@ def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
 
 
 def _cells(table: pa.Table, videos: int, blocks: int, frames: int) -> NDArray[np.bool_]:
-    flat = _matrix(table, "cells").astype(bool)
+    flat = _matrix(table, "cells", np.bool_)
     grid = math.isqrt(flat.shape[1] // (blocks * frames))
     return flat.reshape(videos, blocks, frames, grid, grid)
 
@@ -165,9 +181,30 @@ def _lists(rows: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).reshape(-1)), rows.shape[1])
 
 
-def _matrix(table: pa.Table, name: str) -> np.ndarray:
+def _matrix(table: pa.Table, name: str, kind: type[np.generic]) -> np.ndarray:
+    """(V, n) of a column of lists.
+
+    Raises:
+        ValueError: where they are not all of one length, or a value is missing, not finite or of another kind.
+    """
     column = table[name].combine_chunks()
-    if not pa.types.is_fixed_size_list(column.type):
+    if not pa.types.is_fixed_size_list(column.type) or not column.type.list_size:
         raise ValueError(f"{name} is of type {column.type}, not a list of fixed length")
-    width = column.type.list_size
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    values = column.flatten()
+    if column.null_count or len(values) != len(column) * column.type.list_size:
+        raise ValueError(f"{name} has rows without a value")
+    return _checked(values, name, kind).reshape(len(column), column.type.list_size)
+
+
+def _column(table: pa.Table, name: str) -> np.ndarray:
+    """(V,) whole numbers."""
+    return _checked(table[name].combine_chunks(), name, np.integer)
+
+
+def _checked(values: pa.Array, name: str, kind: type[np.generic]) -> np.ndarray:
+    found = np.asarray(values.to_numpy(zero_copy_only=False))
+    if values.null_count or not np.issubdtype(found.dtype, kind):
+        raise ValueError(f"{name} holds {values.type} with {values.null_count} missing, expected {kind.__name__}")
+    if kind is np.floating and not np.isfinite(found).all():
+        raise ValueError(f"{name} has numbers that are not finite")
+    return found

@@ -40,7 +40,23 @@ TIMES = Kind(
 NUMBERS = Kind("a list of numbers", lambda value: isinstance(value, list) and all(map(NUMBER.holds, value)))
 NUMBER_OR_NULL = Kind("a number or null", lambda value: value is None or NUMBER.holds(value))
 TEXT_OR_NULL = Kind("text or null", lambda value: value is None or isinstance(value, str))
+COUNTS = Kind(
+    "a list of whole numbers from 0",
+    lambda value: isinstance(value, list) and all(type(each) is int and 0 <= each < LARGEST for each in value),
+)
+# Later metrics than those below, too; a new one needs no other schema.
+METRIC = Kind("a number or a list of numbers", lambda value: NUMBER.holds(value) or NUMBERS.holds(value))
 SWITCH_OR_NULL = Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
+
+ATTEMPTS = Kind("a list of attempts", lambda value: isinstance(value, list) and all(map(_is_attempt, value)))
+
+
+def _is_attempt(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    parts = [value.get("job") or {}, value.get("error") or {}]
+    return all(isinstance(part, dict) for part in parts) and NUMBER_OR_NULL.holds(value.get("ended"))
+
 
 Shape = dict[str, Any]
 """Names and what is expected under each: a Kind or a Shape. "name?" may be missing; "*" is every name there is."""
@@ -73,6 +89,9 @@ RESULT: Shape = {
         "region_recall_by_chance?": SHARE,
         "region_recall_by_position?": SHARE,
         "commonest_decision?": SHARE,
+        "kept_ratio_per_block?": NUMBERS,
+        "macs_deciles?": NUMBERS,
+        "*": METRIC,
     },
     "warnings": TEXTS,
     "left_out": {"train": {"*": TEXT}, "val": {"*": TEXT}},
@@ -82,6 +101,8 @@ RESULT: Shape = {
         "all_units": NUMBERS,
         "dense": POSITIVE,
         "views": POSITIVE,
+        "operators?": {"*": NUMBER},
+        "modules?": {"*": NUMBER},
         "witnesses": {"*": {"missing": TEXT, "total": NUMBER_OR_NULL, "apart": NUMBER_OR_NULL}},
     },
     "timing": {
@@ -90,6 +111,7 @@ RESULT: Shape = {
         "throttled": SWITCH_OR_NULL,
         "same_answers": SHARE,
         "dtype": TEXT,
+        "device": {"name": TEXT},
         "energy": {"joules_per_video?": POSITIVE},
         "roofline": {
             "missing?": TEXT,
@@ -107,14 +129,16 @@ RESULT: Shape = {
         "device?": TEXT,
         "processes?": POSITIVE,
     },
-    "attempts?": LIST,
+    "attempts?": ATTEMPTS,
+    "parameters?": NUMBER,
+    "preview": {"videos": COUNTS},
     "names?": TEXT,
     "environment": {
         "device": {"name": TEXT},
         "cores": NUMBER,
         "platform": TEXT,
         "python": TEXT,
-        "packages": {"torch": TEXT_OR_NULL, "numpy": TEXT_OR_NULL},
+        "packages": {"torch": TEXT_OR_NULL, "numpy": TEXT_OR_NULL, "*": TEXT_OR_NULL},
         "source": {"commit": TEXT_OR_NULL, "dirty": SWITCH_OR_NULL},
     },
 }

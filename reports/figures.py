@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,22 @@ from matplotlib.axes import Axes
 from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.files import make_folder, replacing
 from reports.axes import Cost, metric_of
+from reports.looks import Looks, look, looks
+from reports.placing import Name, write_names
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH, HEIGHT = 6.4, 4.2  # inches: a column and a half of a two-column paper
-# Markers and colours both tell the methods apart; the palette is safe for the colour blind.
-PALETTE = sns.color_palette("colorblind")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">")
-
-
 CROWD = 60  # points of a figure from which not all of them are named
 MANY = 1000  # of one kind from which they are no longer shapes of their own in svg and pdf
+TALL = 24  # names of a legend's column
+WIDE = 20  # of the dearest and the cheapest point, from which costs are drawn on a logarithmic axis
+GREY = "0.45"  # of what is no measurement
+DASHES = ("-", "--", ":", "-.")
 
 
 def style() -> Any:
@@ -72,14 +75,23 @@ def _rasterise(figure: Figure) -> None:
 
 
 @contextlib.contextmanager
-def _canvas(x: str, y: str, fontsize: int = 8) -> Iterator[Axes]:
-    """Axes to draw on, with their labels; the legend stands outside."""
+def _canvas(x: str, y: str, fontsize: int = 8, handles: Sequence[Line2D] = ()) -> Iterator[Axes]:
+    """Axes to draw on, with their labels; the legend stands outside, these handles before those of what is drawn."""
     with sns.axes_style("whitegrid"), plt.rc_context(style()):
         figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
         yield axes
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=fontsize)
+        own, drawn = axes.get_legend_handles_labels()
+        axes.legend(
+            [*handles, *own],
+            [*(str(handle.get_label()) for handle in handles), *drawn],
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1),
+            frameon=False,
+            fontsize=fontsize,
+            ncols=1 + (len(handles) + len(drawn)) // TALL,
+        )
         sns.despine(figure)
 
 
@@ -87,10 +99,6 @@ def _figure(axes: Axes) -> Figure:
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     return figure
-
-
-Looks = dict[str, tuple[Any, str]]
-"""Colour and marker of each method."""
 
 
 def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, published: Any = None) -> Figure:
@@ -102,32 +110,61 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
         published: rows with method, gflops and value, drawn hollow and grey.
     """
     table = table[table[cost.column].notna()]
+    if published is None or cost.column != "gflops":
+        published = pd.DataFrame(columns=["gflops", "value"])
     devices = f"\n({', '.join(sorted(table['device'].unique()))})" if cost.timed else ""
-    with _canvas(cost.label + devices, metric_of(table)) as axes:
+    with _canvas(cost.label + devices, metric_of(table), handles=_handles(looks(table))) as axes:
         if ceiling is not None:
-            _draw_ceiling(axes, ceiling)
+            label = "ceiling of a model blind\nto the order of frames"
+            axes.axhline(100 * ceiling, color=GREY, linestyle=":", linewidth=1, label=label)
         for method, (colour, marker) in looks(table).items():
             rows = table[table["method"] == method].sort_values(cost.column)
             _draw_method(axes, rows, cost, colour, marker, crowded=len(table) > CROWD)
-        if published is not None and len(published) and cost.column == "gflops":
+        if len(published):
             _draw_published(axes, published)
-        axes.set_ylim(max(0.0, table["value"].min() - 8), 101.5)
-        axes.margins(x=0.12)
+        costs = pd.concat([table[cost.column], published["gflops"]]).astype(float)
+        if costs.max() > WIDE * costs.min():
+            _set_logarithmic(axes, "x")
+        _set_limits(axes, table, [100 * ceiling] if ceiling is not None else [], published["value"])
+        places = pd.concat(
+            [
+                table[[cost.column, "value"]].set_axis(["x", "y"], axis=1),
+                published[["gflops", "value"]].set_axis(["x", "y"], axis=1),
+            ]
+        )
+        write_names(axes, _names(table, cost), places.to_numpy(float))
     return _figure(axes)
 
 
-def _draw_ceiling(axes: Axes, ceiling: float) -> None:
-    axes.axhline(100 * ceiling, color="0.45", linestyle=":", linewidth=1)
-    axes.annotate(
-        "ceiling of a model blind to the order of frames",
-        (1, 100 * ceiling),
-        xycoords=("axes fraction", "data"),
-        xytext=(-4, 3),
-        textcoords="offset points",
-        ha="right",
-        fontsize=7,
-        color="0.35",
+def _handles(of: Looks) -> list[Line2D]:
+    """What a legend shows of each method: its marker as it is where nothing else is to be said of a point."""
+    return [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=6, label=method)
+        for method, (colour, marker) in of.items()
+    ]
+
+
+def _set_limits(axes: Axes, table: pd.DataFrame, *others: Any) -> None:
+    """All values with their intervals and these others, and little more; no cost and no share is below 0."""
+    ends = pd.concat(
+        [table[name] for name in ("value", "value_low", "value_high")] + [pd.Series(list(of)) for of in others]
     )
+    low, high = ends.astype(float).min(), ends.astype(float).max()
+    room = max(0.07 * (high - low), 1.0)
+    axes.set_ylim(max(0.0, low - room), min(101.5, high + room))
+    axes.margins(x=0.12)
+    if axes.get_xscale() == "linear":
+        axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
+
+
+def _names(table: pd.DataFrame, cost: Cost) -> list[Name]:
+    """Of the points that no other one of their method beats, then of the others; of a crowd none but the first."""
+    names: list[list[Name]] = [[], []]
+    for method, (colour, _) in looks(table).items():
+        rows = table[table["method"] == method]
+        for best, row in zip(cost.unbeaten(rows), rows.to_dict("records"), strict=True):
+            names[not best].append(Name(row[cost.column], row["value"], row["point"], colour))
+    return names[0] if len(table) > CROWD else names[0] + names[1]
 
 
 def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
@@ -135,7 +172,7 @@ def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
         published["gflops"],
         published["value"],
         facecolors="none",
-        edgecolors="0.55",
+        edgecolors="0.5",
         s=30,
         linewidths=0.8,
         label="published",
@@ -146,38 +183,49 @@ def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
 def saving(table: pd.DataFrame) -> Figure:
     """Time saved against multiply-adds saved; on the line a saving is perfect, at 0 it is on paper only."""
     rows = table[table["saving_realised"].notna()].assign(saved=lambda of: of["gflops_dense"] / of["gflops"] - 1)
-    with _canvas("multiply-adds saved: dense / executed - 1", "time saved: dense / skipped - 1, offline") as axes:
+    rows = rows.assign(**{end: rows["saved"] * rows[f"saving_{end}"] for end in ("realised", "low", "high")})
+    kinds = {method: of for method, of in looks(table).items() if method in set(rows["method"])}
+    across, up = "multiply-adds saved: dense / executed - 1", "time saved: dense / skipped - 1, offline"
+    with _canvas(across, up, handles=_handles(kinds)) as axes:
         most = 1.15 * float(rows["saved"].max())
-        axes.plot([0, most], [0, most], color="0.45", linewidth=1)
-        axes.annotate("perfect", (most, most), xytext=(-4, -10), textcoords="offset points", ha="right", fontsize=7)
+        axes.plot([0, most], [0, most], color=GREY, linewidth=1, label="perfect saving")
         axes.axhline(0, color="0.75", linewidth=0.8)
-        for method, (colour, marker) in looks(table).items():
+        names = []
+        for method, (colour, marker) in kinds.items():
             own = rows[rows["method"] == method]
-            if own.empty:
-                continue
-            value, *ends = (own["saved"] * own[f"saving_{end}"] for end in ("realised", "low", "high"))
+            value, *ends = (own[name] for name in ("realised", "low", "high"))
             bars = [value - np.minimum(*ends), np.maximum(*ends) - value]
             axes.errorbar(own["saved"], value, yerr=bars, fmt="none", ecolor=colour, alpha=0.5)
             hollow = own["noisy"].astype(bool).to_numpy()
             faces = np.where(hollow[:, None], to_rgba("none"), to_rgba(colour))
-            axes.scatter(own["saved"], value, facecolors=faces, edgecolors=[colour], marker=marker, s=46, label=method)
+            axes.scatter(own["saved"], value, facecolors=faces, edgecolors=[colour], marker=marker, s=46)
+            names += [Name(row["saved"], row["realised"], row["point"], colour) for row in own.to_dict("records")]
+        write_names(axes, names[:CROWD], rows[["saved", "realised"]].to_numpy(float))
     return _figure(axes)
 
 
-def curve(table: pd.DataFrame, x: str, label: str, style_of: Looks | None = None) -> Figure:
-    """Accuracy over a knob, a line for each method; a faint dot for each seed, bars for the interval.
+def curve(table: pd.DataFrame, x: str, label: str, lines: pd.Series | None = None, of: Looks | None = None) -> Figure:
+    """Accuracy over a knob; a faint dot for each seed, bars for the interval.
 
     Args:
-        style_of: each method's looks, where they are to be those of another figure.
+        lines: of each point the name of the line that it is on; the method's where none are given.
+        of: each method's looks, where they are to be those of another figure.
     """
-    rows = table[table[x].notna()]
+    rows = table.assign(line=table["method"] if lines is None else lines)
+    rows = rows[rows[x].notna()].sort_values(x, kind="stable")
+    of, drawn = of or looks(table), Counter[str]()
     with _canvas(label, metric_of(table)) as axes:
-        for method, (colour, marker) in (style_of or looks(rows)).items():
-            own = rows[rows["method"] == method].sort_values(x)
+        for line in dict.fromkeys(table["method"] if lines is None else lines):
+            own = rows[rows["line"] == line]
             if own.empty:
                 continue
+            method = own["method"].iloc[0]
+            colour, marker = of[method]
+            # Lines of one method share its looks.
+            dashes, drawn[method] = DASHES[drawn[method] % len(DASHES)], drawn[method] + 1
             _draw_bars(axes, own, x, colour)
-            axes.plot(own[x], own["value"], color=colour, marker=marker, markersize=6, linewidth=1.2, label=method)
+            kind: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "label": line}
+            axes.plot(own[x], own["value"], markersize=6, linewidth=1.2, **kind)
             for place, values in zip(own[x], own["spread"], strict=True):
                 if len(values) > 1:
                     axes.scatter([place] * len(values), values, color=colour, s=9, alpha=0.35)
@@ -191,6 +239,7 @@ def kept_per_block(ratios: dict[str, list[float]]) -> Figure:
     places = {name: range(1, len(shares) + 1) for name, shares in ratios.items()}
     axes = _lines(places, ratios, "block, in network order", "kept ratio")
     axes.set_ylim(-0.03, 1.03)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _figure(axes)
 
 
@@ -206,15 +255,16 @@ def _lines(across: Mapping[str, Any], up: Mapping[str, Any], x: str, y: str, mar
     """A line for each name."""
     with _canvas(x, y, fontsize=7) as axes:
         for number, name in enumerate(up):
-            marker = MARKERS[number % len(MARKERS)]
-            axes.plot(across[name], up[name], marker=marker, markersize=markersize, linewidth=1, label=name)
+            colour, marker = look(number)
+            kind: dict[str, Any] = {"color": colour, "marker": marker, "markersize": markersize, "label": name}
+            axes.plot(across[name], up[name], linewidth=1, **kind)
     return axes
 
 
 def roofline(table: pd.DataFrame) -> Figure:
     """What was reached against arithmetic intensity, under the roof of each device and dtype."""
     across, up = "multiply-adds per byte that operators read and write", "1e9 multiply-adds per second, offline"
-    with _canvas(across, up) as axes:
+    with _canvas(across, up, handles=_handles(looks(table))) as axes:
         places = np.geomspace(table["macs_per_byte"].min() / 4, table["macs_per_byte"].max() * 4, 200)
         for (copy, product), rows in table.groupby(["roof_copy", "roof_product"]):
             axes.plot(places, np.minimum(places * copy, product) / 1e9, color="0.45", linewidth=1)
@@ -228,22 +278,22 @@ def roofline(table: pd.DataFrame) -> Figure:
                 color="0.35",
             )
         for method, (colour, marker) in looks(table).items():
-            rows = table[table["method"] == method].assign(reached=table["macs_per_second"] / 1e9)
-            sns.scatterplot(
-                data=rows, x="macs_per_byte", y="reached", color=colour, marker=marker, s=46, ax=axes, label=method
-            )
-        axes.set(xscale="log", yscale="log")
+            rows = table[table["method"] == method]
+            faces = ["none" if noisy else colour for noisy in rows["noisy"].astype(bool)]
+            reached = rows["macs_per_second"] / 1e9
+            axes.scatter(rows["macs_per_byte"], reached, facecolors=faces, edgecolors=[colour], marker=marker, s=46)
+        _set_logarithmic(axes, "x", "y")
     return _figure(axes)
 
 
-def looks(table: pd.DataFrame) -> Looks:
-    """Colour and marker of each method of a table; no two share both."""
-    methods = list(dict.fromkeys(table["method"]))
-    # A step further in each round through the palette, so that no two methods share both.
-    return {
-        method: (PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)])
-        for number, method in enumerate(methods)
-    }
+def _set_logarithmic(axes: Axes, *names: str) -> None:
+    """With ticks that are written out, at 1, 2 and 5."""
+    for name in names:
+        axes.set(**{f"{name}scale": "log"})
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _draw_method(axes: Axes, rows: pd.DataFrame, cost: Cost, colour: Any, marker: str, crowded: bool) -> None:
@@ -253,38 +303,13 @@ def _draw_method(axes: Axes, rows: pd.DataFrame, cost: Cost, colour: Any, marker
     _draw_bars(axes, rows[best] if crowded else rows, x, colour, times=cost.timed)
     if best.any():
         sns.lineplot(data=rows[best], x=x, y="value", color=colour, ax=axes, linewidth=1.2, errorbar=None)
-    label = rows["method"].iloc[0]
     for chosen, opacity in ((best, 1.0), (ranked & ~best, 0.35)):
         if chosen.any():
-            axes.scatter(
-                rows.loc[chosen, x],
-                rows.loc[chosen, "value"],
-                color=colour,
-                marker=marker,
-                s=46,
-                alpha=opacity,
-                label=label,
-                zorder=3,
-            )
-            label = None
+            own = rows[chosen]
+            axes.scatter(own[x], own["value"], color=colour, marker=marker, s=46, alpha=opacity, zorder=3)
     hollow = rows[~ranked]
     if len(hollow):
-        axes.scatter(
-            hollow[x], hollow["value"], facecolors="none", edgecolors=[colour], marker=marker, s=40, label=label
-        )
-    # Neighbours' labels go below and above in turn, so that close points stay readable; of many none but the best.
-    sides = ((5, -11), (5, 5)) * len(rows)
-    named = best if crowded else pd.Series(True, index=rows.index)
-    for on_it, row, side in zip(best[named], rows[named].to_dict("records"), sides, strict=False):
-        axes.annotate(
-            row["point"],
-            (row[x], row["value"]),
-            xytext=side,
-            textcoords="offset points",
-            fontsize=7,
-            color=colour,
-            alpha=1 if on_it else 0.6,
-        )
+        axes.scatter(hollow[x], hollow["value"], facecolors="none", edgecolors=[colour], marker=marker, s=40)
 
 
 def _draw_bars(axes: Axes, rows: pd.DataFrame, x: str, colour: Any, times: bool = False) -> None:

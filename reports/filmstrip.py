@@ -169,7 +169,7 @@ def _tiles(result: Result, frames: int) -> list[list[Image.Image]]:
     try:
         with Image.open(path) as image:
             sheet = image.convert("RGB")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path} is not a readable picture ({error}); expected the sheet of clips of the record."
         ) from error

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-SAID = 8  # points, at most, that a sentence goes through one by one
+LISTED = 8  # points of a sentence
 
 
 def findings(table: pd.DataFrame) -> list[str]:
@@ -32,22 +30,37 @@ def _each(rows: pd.DataFrame, text: str, by: str = "") -> str:
     Args:
         by: the column of which the lowest, the middle and the highest are told then; without it the first ones are.
     """
-    if len(rows) <= SAID:
+    if len(rows) <= LISTED:
         return ", ".join(text.format(**row) for row in rows.to_dict("records"))
     if not by:
-        return f"{_each(rows.head(SAID), text)} and {len(rows) - SAID} more"
+        return f"{_each(rows.head(LISTED), text)}, and {len(rows) - LISTED} more"
     ordered = rows.sort_values(by, kind="stable")
     low, middle, high = (text.format(**ordered.iloc[place].to_dict()) for place in (0, len(rows) // 2, -1))
     return f"at the lowest {low}, at the middle of {len(rows)} points {middle}, at the highest {high}"
+
+
+def told_apart(one: pd.Series, other: pd.Series) -> bool | None:
+    """Whether the 95% intervals of two points do not overlap; None where one has none."""
+    ends = [one["value_low"], one["value_high"], other["value_low"], other["value_high"]]
+    if any(end is None or pd.isna(end) for end in ends):
+        return None
+    return bool(ends[1] < ends[2] or ends[3] < ends[0])
+
+
+def _verdict(one: pd.Series, other: pd.Series) -> str:
+    """Of one point beside another."""
+    apart = told_apart(one, other)
+    if apart is None:
+        return "stands beside"
+    return "ties" if not apart else "beats" if one["value"] > other["value"] else "loses to"
 
 
 def _motion(table: pd.DataFrame) -> str:
     tsn, tsm = _only(table, method="TSN", frames=8), _only(table, method="TSM", frames=8)
     if tsn is None or tsm is None:
         return ""
-    relation = "beats" if tsm["value"] > tsn["value"] else "does not beat"
     return (
-        f"Motion: at 8 frames TSM, which sees the order of frames, {relation} TSN, which does not: "
+        f"Motion: at 8 frames TSM, which sees the order of frames, {_verdict(tsm, tsn)} TSN, which does not: "
         f"{tsm['value']:.1f}% against {tsn['value']:.1f}% {tsm['metric']} for {tsm['gflops']:.4f} and "
         f"{tsn['gflops']:.4f} GFLOPs."
     )
@@ -115,7 +128,7 @@ def samplers(table: pd.DataFrame) -> str:
     """Every learned sampler against the best control that costs no more."""
     parts = []
     for learned, controls in RIVALRIES:
-        for row in table[table["name"].isin(learned)].to_dict("records"):
+        for _, row in table[table["name"].isin(learned)].iterrows():
             cheap = table[table["name"].isin(controls) & (table["gflops"] <= MATCHED * row["gflops"])]
             if cheap.empty:
                 continue
@@ -127,16 +140,9 @@ def samplers(table: pd.DataFrame) -> str:
     if not parts:
         return ""
     return (
-        "Learned samplers against the best control that costs no more (ties within their 95% interval): "
-        f"{', '.join(parts)}."
+        "Learned samplers against the best control that costs no more (ties where their 95% intervals overlap): "
+        f"{', '.join(parts[:LISTED])}{f', and {len(parts) - LISTED} more' if len(parts) > LISTED else ''}."
     )
-
-
-def _verdict(row: dict[str, Any], best: pd.Series) -> str:
-    """Beside another point, by the row's own interval, where it has one."""
-    if row["value_low"] is None or pd.isna(row["value_low"]):
-        return "stands beside"
-    return "beats" if row["value_low"] > best["value"] else "loses to" if row["value_high"] < best["value"] else "ties"
 
 
 def _saving(table: pd.DataFrame) -> str:
@@ -148,7 +154,7 @@ def _saving(table: pd.DataFrame) -> str:
     none = int(((rows["saving_low"] <= 0) & (rows["saving_high"] >= 0)).sum())
     noisy = int(rows["noisy"].sum())
     caveat = f" {none} of these {len(rows)} cannot be told from no saving." if none else ""
-    caveat += f" {noisy} of the timings are marked noisy." if noisy else ""
+    caveat += f" {noisy} of the timings {'is' if noisy == 1 else 'are'} marked noisy." if noisy else ""
     return f"Saving realised, time saved per multiply-add saved (1 is perfect), with 95% intervals: {parts}.{caveat}"
 
 

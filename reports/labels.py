@@ -1,8 +1,8 @@
-"""What a report calls a method: its title, and whatever else tells its experiments from the others at hand."""
+"""What a report calls a method: its title, and in what else it is not as most experiments at hand are."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from bench.experiment import POINT_PARTS, Experiment
@@ -19,6 +19,7 @@ TOLD = (
     *(f"model.settings.{name}" for name in KNOBS),
     "model.settings.shift",
 )
+CELLS = ("grid", "cell_ratio", "cell_weight", "cell_warm_start", "cell_warm_end")  # settings
 
 
 def title(experiment: Experiment) -> str:
@@ -28,28 +29,68 @@ def title(experiment: Experiment) -> str:
 
 
 def method_labels(experiments: list[Experiment]) -> list[str]:
-    """A name for each experiment's method: its title, then each field whose value is not that of all the others.
+    """A name for each experiment's method: its title, then each field in which it is not as most of the others are.
 
-    A setting of the method is compared within the method, any other field within the data set. Two of these
-    experiments of one label, number of frames and values of KNOBS differ in the seed of their training at most.
+    A setting of the method is compared within the method, any other field within the data set; where no value is that
+    of more than half of them, each says its own. Two of these experiments of one label, number of frames and values of
+    KNOBS differ in the seed of their training at most.
     """
     fields = [_flat(experiment) for experiment in experiments]
-    values: dict[tuple[str, ...], set[Any]] = defaultdict(set)
+    values: dict[tuple[str, ...], Counter[Any]] = defaultdict(Counter)
     for experiment, flat in zip(experiments, fields, strict=True):
-        for path, value in flat.items():
-            values[_peers(experiment, path)].add(value)
-    labels = []
+        for path in flat.keys() - _without_effect(experiment):
+            values[_peers(experiment, path)][flat[path]] += 1
+    usual = {peers: _usual(counts) for peers, counts in values.items()}
+    labels, idle = [], []
     for experiment, flat in zip(experiments, fields, strict=True):
-        differing = [path for path in flat if len(values[_peers(experiment, path)]) > 1]
-        labels.append(", ".join([title(experiment), *(f"{_name(path)} {_text(flat[path])}" for path in differing)]))
-    return _with_trained_frames(labels, experiments)
+        without = _without_effect(experiment)
+        telling = {path: value for path, value in flat.items() if usual.get(_peers(experiment, path)) != [value]}
+        labels.append(_label(title(experiment), {path: of for path, of in telling.items() if path not in without}))
+        idle.append({path: of for path, of in telling.items() if path in without})
+    return _with_trained_frames(_with_idle(labels, idle, experiments), experiments)
+
+
+def _usual(counts: Counter[Any]) -> list[Any]:
+    """The value that more than half of them have, if any has."""
+    value, count = counts.most_common(1)[0]
+    return [value] if 2 * count > counts.total() else []
+
+
+def _label(start: str, fields: dict[str, Any]) -> str:
+    return ", ".join([start, *(f"{_name(path)} {_text(value)}" for path, value in fields.items())])
+
+
+def _without_effect(experiment: Experiment) -> set[str]:
+    """Fields that change nothing of this experiment: those of cells, where no block computes any."""
+    if getattr(experiment.model.settings, "spatial", "") != "none":
+        return set()
+    return {f"model.settings.{name}" for name in CELLS}
+
+
+def _with_idle(labels: list[str], idle: list[dict[str, Any]], experiments: list[Experiment]) -> list[str]:
+    """Say also what has no effect, of experiments that nothing else but their seeds tells apart."""
+    keys = [_place(label, experiment) for label, experiment in zip(labels, experiments, strict=True)]
+    kinds: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for key, fields in zip(keys, idle, strict=True):
+        if fields not in kinds[key]:
+            kinds[key].append(fields)
+    found = []
+    for key, label, fields in zip(keys, labels, idle, strict=True):
+        others = kinds[key]
+        telling = [path for path in fields if any(other.get(path) != fields[path] for other in others)]
+        found.append(_label(label, {path: fields[path] for path in telling}))
+    return found
+
+
+def _place(label: str, experiment: Experiment) -> tuple[Any, ...]:
+    """What a report tells points by beside the frames of their training and their seeds."""
+    return (label, experiment.data.dataset, experiment.evaluation.frames, *knobs_of(experiment).items())
 
 
 def _with_trained_frames(labels: list[str], experiments: list[Experiment]) -> list[str]:
     """Say how many frames a point was trained at where another one differs from it in nothing else."""
     trained: dict[tuple[Any, ...], set[int]] = defaultdict(set)
-    knobs = [tuple(knobs_of(experiment).items()) for experiment in experiments]
-    keys = [(label, e.evaluation.frames, of) for label, e, of in zip(labels, experiments, knobs, strict=True)]
+    keys = [_place(label, experiment) for label, experiment in zip(labels, experiments, strict=True)]
     for key, experiment in zip(keys, experiments, strict=True):
         trained[key].add(experiment.model.frames)
     return [

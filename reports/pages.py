@@ -11,10 +11,9 @@ import pandas as pd
 
 from bench.metrics import METRICS
 from bench.record import Result
-from bench.settings import KNOBS
 from reports.axes import COSTS, Cost, metric_of
-from reports.figures import MARKERS, looks
-from reports.tables import COLUMNS, rows_of, shown, text_of
+from reports.looks import MARKERS, looks
+from reports.tables import COLUMNS, MISSING, rows_of, shown, text_of
 
 # Rows of a page's table; all of them are in the files beside it.
 ROWS = 400
@@ -74,8 +73,9 @@ def table_of(table: pd.DataFrame, caption: str) -> dict[str, Any]:
     """Rows of a page's table: the best ROWS of the points, in their order."""
     kept = table.loc[table["value"].nlargest(ROWS).index].sort_index() if len(table) > ROWS else table
     columns = [column for column in shown(table) if column.name != "method"]
+    texts = [column.decimals is None for column in columns]
     rows = [
-        {"id": row["experiment_id"], "name": f"{row['method']} {row['point']}", "cells": written}
+        {"id": row["experiment_id"], "name": f"{row['method']} {row['point']}", "cells": written, "texts": texts}
         for row, written in zip(kept.to_dict("records"), rows_of(kept, columns), strict=True)
     ]
     return {
@@ -116,8 +116,7 @@ def source_of(name: str, table: pd.DataFrame, results: dict[str, Result]) -> str
         "texts": list(texts),
         "parts": PARTS,
         "looks": {
-            method: {"colour": _hex(colour), "symbol": SYMBOLS[marker]}
-            for method, (colour, marker) in looks(table).items()
+            method: {"colour": colour, "symbol": SYMBOLS[marker]} for method, (colour, marker) in looks(table).items()
         },
         "costs": [{"column": cost.column, "short": cost.short, "timed": cost.timed} for cost in costs],
     }
@@ -139,10 +138,6 @@ def _plain(value: Any) -> Any:
     if pd.isna(value):
         return None
     return value.item() if hasattr(value, "item") else value
-
-
-def _hex(colour: Any) -> str:
-    return "#" + "".join(f"{round(255 * share):02x}" for share in colour)
 
 
 def _text(part: dict[str, Any]) -> str:
@@ -174,8 +169,9 @@ def point_page(row: dict[str, Any], result: Result, seeds: list[dict[str, Any]])
     return {
         "subtitle": f"{row['videos']} validation videos, views of each: {row['views']}, seed {row['seed']}.",
         "warnings": values["warnings"],
-        "numbers": [*_headline(row), *_metrics(result.metrics)],
-        "experiment": [(name, _short(value)) for name, value in _flat(values["experiment"])],
+        "numbers": _headline(row),
+        "metrics": _metrics(result.metrics),
+        "experiment": [(name, _short(value) or MISSING) for name, value in _flat(values["experiment"])],
         "made": _made(values),
         "others": [
             {"id": other["experiment_id"], "seed": other["seed"], "value": f"{other['value']:.2f}%"} for other in seeds
@@ -184,8 +180,7 @@ def point_page(row: dict[str, Any], result: Result, seeds: list[dict[str, Any]])
 
 
 def _headline(row: dict[str, Any]) -> list[tuple[str, str]]:
-    own = ("method", *KNOBS, *METRICS)
-    columns = [column for column in COLUMNS if column.name not in own and _has(row, column.name)]
+    columns = [column for column in COLUMNS if column.name not in ("method", "seeds") and _has(row, column.name)]
     return [(column.heading, text_of(row, column)) for column in columns]
 
 
@@ -198,12 +193,17 @@ def _metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     for name, value in metrics.items():
         unit = METRICS[name].unit if name in METRICS else ""
         text = ", ".join(_digits(each) for each in value) if isinstance(value, list) else _digits(value)
-        found.append((name, f"{text} {unit}".strip()))
+        found.append((name, f"{text} {unit}".strip() if unit != "share" else text))
     return found
 
 
 def _digits(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.6g}"
+
+
+def _processes(stages: dict[str, Any]) -> str:
+    count = int(stages.get("processes", 1))
+    return f"{count} process{'es' * (count != 1)}"
 
 
 def _made(values: dict[str, Any]) -> list[tuple[str, str]]:
@@ -212,7 +212,7 @@ def _made(values: dict[str, Any]) -> list[tuple[str, str]]:
     source = environment["source"]
     found = [
         ("timed on", f"{environment['device']['name']}, {environment['cores']} cores, {environment['platform']}"),
-        ("trained on", f"{stages.get('device', '-')}, {stages.get('processes', 1)} process(es)"),
+        ("trained on", f"{stages.get('device', '-')}, {_processes(stages)}"),
         ("commit", f"{source['commit'] or 'unknown'}{', changed' if source['dirty'] else ''}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)),
         ("seconds", ", ".join(f"{name} {stages[name]:.1f}" for name in ("training", "evaluation", "timing"))),
@@ -223,9 +223,12 @@ def _made(values: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("by module", ", ".join(f"{name} {count:,}" for name, count in values["macs"].get("modules", {}).items())),
     ]
-    for number, attempt in enumerate(values.get("attempts") or [], start=1):
+    attempts = values.get("attempts") or []
+    for number, attempt in enumerate(attempts, start=1):
         job = attempt.get("job") or {}
-        end = (attempt.get("error") or {}).get("kind") or ("ended well" if attempt.get("ended") else "was killed")
+        # The last one wrote the record, before its end.
+        without_end = "wrote this record" if number == len(attempts) else "was killed"
+        end = (attempt.get("error") or {}).get("kind") or ("ended well" if attempt.get("ended") else without_end)
         found.append((f"attempt {number}", f"on {attempt.get('host', '-')}, job {job.get('id', '-')}: {end}"))
     for split, bad in values["left_out"].items():
         if bad:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.findings import RIVALRIES, samplers
+from reports.findings import RIVALRIES, samplers, told_apart
+
+CLAUSES = 6  # of an answer
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Question:
         answer: one sentence computed from those.
         x: the column that the curve is drawn over; "" for none, where accuracy against GFLOPs is the picture.
         label: of that axis.
+        lines: of each point the name of the line that it is on, which joins what differs in the question alone.
     """
 
     slug: str
@@ -30,6 +33,7 @@ class Question:
     answer: Callable[[pd.DataFrame], str]
     x: str = ""
     label: str = ""
+    lines: Callable[[pd.DataFrame], pd.Series] = lambda rows: rows["method"]
 
 
 def _varying(table: pd.DataFrame, column: str, among: list[str]) -> pd.DataFrame:
@@ -40,8 +44,25 @@ def _varying(table: pd.DataFrame, column: str, among: list[str]) -> pd.DataFrame
     return known[several > 1]
 
 
+def _lines(rows: pd.DataFrame, names: pd.Series, texts: dict[str, str]) -> pd.Series:
+    """A name for each point: its method's, and where points of that name vary in one of these columns, its value."""
+    found = names.astype(str)
+    for column, text in texts.items():
+        several = rows.groupby(names)[column].transform("nunique", dropna=False) > 1
+        said = rows[column].map(lambda value, text=text: "" if pd.isna(value) else text.format(value))
+        found = found.where(~several, found + said)
+    return found
+
+
+FRAMES, RATIO, KEEP, PATCH = ", {:.0f} frames", ", ratio {:g}", ", {:.0f} kept", ", {:.0f} pixels"
+
+
 def _frames(table: pd.DataFrame) -> pd.DataFrame:
     return _varying(table, "frames", ["ratio", "keep", "patch"])
+
+
+def _lines_over_frames(rows: pd.DataFrame) -> pd.Series:
+    return _lines(rows, rows["method"], {"ratio": RATIO, "keep": KEEP, "patch": PATCH})
 
 
 def _ends(rows: pd.DataFrame, by: str) -> tuple[pd.Series, pd.Series]:
@@ -52,32 +73,24 @@ def _ends(rows: pd.DataFrame, by: str) -> tuple[pd.Series, pd.Series]:
 
 def _change(before: pd.Series, after: pd.Series) -> str:
     """What the second point has over the first one, and whether their intervals tell them apart."""
-    doubt = " (their intervals overlap)" if _told_apart(before, after) is False else ""
+    doubt = " (their intervals overlap)" if told_apart(before, after) is False else ""
     change = after["value"] - before["value"]
     return f"{'gains' if change >= 0 else 'loses'} {abs(change):.1f} points of {after['metric']}{doubt}"
 
 
-def _told_apart(one: pd.Series, other: pd.Series) -> bool | None:
-    """Whether the 95% intervals of two points do not overlap; None where one has none."""
-    ends = [one["value_low"], one["value_high"], other["value_low"], other["value_high"]]
-    if any(end is None or pd.isna(end) for end in ends):
-        return None
-    return bool(ends[1] < ends[2] or ends[3] < ends[0])
-
-
 def _answer_frames(rows: pd.DataFrame) -> str:
     parts = []
-    for method, own in rows.groupby("method", sort=False):
+    for line, own in rows.groupby(_lines_over_frames(rows), sort=False):
         few, many = _ends(own, "frames")
         parts.append(
-            f"from {few['frames']} to {many['frames']} frames {method} {_change(few, many)}, for "
+            f"from {few['frames']} to {many['frames']} frames {line} {_change(few, many)}, for "
             f"{many['gflops'] / few['gflops']:.1f} times the multiply-adds"
         )
     return _sentence(parts)
 
 
 def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
+    text = "; ".join(parts[:CLAUSES]) + ("; and more below" if len(parts) > CLAUSES else "")
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -86,9 +99,13 @@ def _ratios(table: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.groupby("method")["kept_ratio"].transform("nunique") > 1]
 
 
+def _lines_over_ratios(rows: pd.DataFrame) -> pd.Series:
+    return _lines(rows, rows["method"], {"frames": FRAMES, "patch": PATCH})
+
+
 def _answer_ratios(rows: pd.DataFrame) -> str:
     parts = []
-    for (method, frames), own in rows.groupby(["method", "frames"], sort=False):
+    for (method, frames, _), own in rows.groupby(["method", "frames", "patch"], sort=False, dropna=False):
         least, most = _ends(own, "kept_ratio")
         if len(own) > 1:
             parts.append(
@@ -103,6 +120,12 @@ def _spatial(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["cell_ratio"].notna()] if "cell_ratio" in table else table.iloc[:0]
 
 
+def _lines_over_cells(rows: pd.DataFrame) -> pd.Series:
+    """The share of cells that was aimed at is a setting, which labels say."""
+    names = rows["method"].str.replace(r", cell_ratio [^,]+", "", regex=True)
+    return _lines(rows, names, {"frames": FRAMES, "ratio": RATIO})
+
+
 def _answer_spatial(rows: pd.DataFrame) -> str:
     parts = []
     for row in rows.sort_values("gflops").to_dict("records"):
@@ -113,7 +136,7 @@ def _answer_spatial(rows: pd.DataFrame) -> str:
                 "position alone)"
             )
         parts.append(text)
-    return "; ".join(parts[:6]) + ("; and more below." if len(parts) > 6 else ".")
+    return _sentence(parts)
 
 
 def _samplers(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +155,7 @@ def _ablations(table: pd.DataFrame) -> pd.DataFrame:
 
 def _answer_ablations(rows: pd.DataFrame) -> str:
     best, worst = rows.loc[rows["value"].idxmax()], rows.loc[rows["value"].idxmin()]
-    told = [_told_apart(best, row) for _, row in rows.iterrows()]
+    told = [told_apart(best, row) for _, row in rows.iterrows()]
     fewer = sum(apart is True for apart in told)
     return (
         f"Of {len(rows)} settings at the same frames and ratio {best['method']} is best with {best['value']:.1f}% and "
@@ -149,6 +172,7 @@ QUESTIONS = (
         _answer_frames,
         "frames",
         "frames of a clip",
+        _lines_over_frames,
     ),
     Question(
         "ratios",
@@ -158,6 +182,7 @@ QUESTIONS = (
         _answer_ratios,
         "kept_ratio",
         "share of (block, frame) pairs computed in full, measured",
+        _lines_over_ratios,
     ),
     Question(
         "spatial",
@@ -167,6 +192,7 @@ QUESTIONS = (
         _answer_spatial,
         "cell_ratio",
         "share of the cells of kept frames computed, measured",
+        _lines_over_cells,
     ),
     Question(
         "samplers",

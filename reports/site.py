@@ -14,6 +14,7 @@ assets/                     style, script, charts' points, and Plotly with its l
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,13 +35,14 @@ from reports import figures
 from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
 from reports.load import Records, load_records, without
+from reports.looks import looks
 from reports.pages import chart_of, costs_of, point_page, slugs, source_of, table_of
 from reports.pairs import HEADINGS, pairs_page
 from reports.published import published_points, write_published
 from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
 from reports.trials import note, without_trials
-from reports.unfinished import Explain, Unfinished, find_unfinished, last_error, listed, summary
+from reports.unfinished import Explain, Unfinished, counted, find_unfinished, last_error, listed, summary
 
 # Points whose samples are read to draw what they looked at: those that nothing beats first.
 DETAILED = 200
@@ -90,7 +92,8 @@ class Group:
         views = f"{', '.join(map(str, counts))} {'view' if counts == [1] else 'views'}"
         devices = ", ".join(sorted(self.table["device"].unique()))
         return (
-            f"{len(self.pooled)} points of {self.pooled['method'].nunique()} methods from {len(self.table)} records; "
+            f"{counted(len(self.pooled), 'point')} of {counted(self.pooled['method'].nunique(), 'method')} from "
+            f"{counted(len(self.table), 'record')}; "
             f"{videos} validation videos, {views} each; GFLOPs are multiply-adds that were executed; timed on "
             f"{devices}."
         )
@@ -206,7 +209,7 @@ class _Site:
         self._page("environment.html", "Environment", "environment.html", **self._absent, **facts)
         count = len(self.records.results)
         names = ", ".join(group.title for group in self.groups)
-        subtitle = f"{count} record{'s' * (count != 1)} on {names}."
+        subtitle = f"{counted(count, 'record')} on {names}."
         return self._page("index.html", "Report", "index.html", subtitle=subtitle, groups=fronts, **self._absent)
 
     @property
@@ -252,13 +255,15 @@ class _Site:
         if table["saving_realised"].notna().any():
             caption = (
                 "Time saved against multiply-adds saved, each beside the dense network of the same weights. On the "
-                "line a saving is perfect; at 0 it is on paper only."
+                "line a saving is perfect; at 0 it is on paper only. Vertical bars: 95% intervals over rounds. Hollow "
+                "points were timed with noise."
             )
             drawn.append(("saving", caption, partial(figures.saving, table)))
         if table["utilisation"].notna().any():
             caption = (
                 "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
-                "device allows, by copying on the left and by matrix products on the right, both measured on it."
+                "device allows, by copying on the left and by matrix products on the right, both measured on it. "
+                "Hollow points were timed with noise."
             )
             drawn.append(("roofline", caption, partial(figures.roofline, table[table["utilisation"].notna()])))
         for name, of, caption, draw in PER_POINT:
@@ -279,7 +284,15 @@ class _Site:
 
     def _save(self, group: Group, name: str, caption: str, figure: Figure) -> dict[str, Any]:
         saved = figures.save(figure, self.out / group.name, name)
-        return {"folder": group.name, "name": name, "caption": caption, "alt": caption, "suffixes": list(saved)}
+        # What is drawn, alone: how to read it is beside it, and its numbers are in the table.
+        alt = f"Figure on {group.title}: {re.split(r'[.;,]', caption)[0]}."
+        return {
+            "folder": group.name,
+            "name": name,
+            "caption": f"{caption[:1].upper()}{caption[1:]}",
+            "alt": alt,
+            "suffixes": list(saved),
+        }
 
     def _front(self, group: Group, figure: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -324,8 +337,15 @@ class _Site:
                 if asked is question:
                     figure = None
                     if question.x:
-                        drawn = figures.curve(rows, question.x, question.label, figures.looks(group.pooled))
-                        figure = self._save(group, question.slug, f"{question.text} {question.label}.", drawn)
+                        drawn = figures.curve(
+                            rows, question.x, question.label, question.lines(rows), looks(group.pooled)
+                        )
+                        caption = (
+                            f"{group.pooled['metric'].iloc[0]} over {question.label}; a line joins what differs in "
+                            "that alone. Vertical bars: 95% interval over videos, or over seeds where there are "
+                            "several, which are the faint dots."
+                        )
+                        figure = self._save(group, question.slug, caption, drawn)
                     parts.append({**self._part(group, rows), "answer": question.answer(rows), "figure": figure})
         self._page(_file(question), question.text, "question.html", parts_of=parts)
 
@@ -366,6 +386,11 @@ def _plotly() -> dict[str, bytes]:
     return {"plotly.min.js": library.read_bytes(), "plotly-LICENSE.txt": Path(str(licence.locate())).read_bytes()}
 
 
+def _threads(device: dict[str, Any]) -> str:
+    count = device.get("threads", "-")
+    return f"{count} thread{'s' * (count != 1)}"
+
+
 def _environments(results: list[Result]) -> list[str]:
     """One line for each distinct place and version."""
     lines = set()
@@ -374,7 +399,7 @@ def _environments(results: list[Result]) -> list[str]:
         packages, source = facts["packages"], facts["source"]
         commit = (source["commit"] or "unknown")[:12] + (", changed" if source["dirty"] else "")
         lines.add(
-            f"{facts['device']['name']} ({facts['cores']} cores, {facts['device'].get('threads', '-')} threads), "
+            f"{facts['device']['name']} ({facts['cores']} cores, {_threads(facts['device'])}), "
             f"{facts['platform']}, Python {facts['python']}, torch {packages['torch']}, numpy {packages['numpy']}, "
             f"commit {commit}."
         )

@@ -76,13 +76,13 @@ COLUMNS = (
     Column("saving_realised", "Saving realised", 2, best="highest", doubt="interval", timed=True),
     Column("saving_low", "95% over rounds", 2, upto="saving_high", timed=True),
     _share("recall", "Recall of informative frames"),
-    Column("recall_by_position", "by position alone", 3),
+    Column("recall_by_position", "Recall by position alone", 3),
     _share("precision", "Precision"),
     Column("frames_looked_at", "Frames looked at", 2),
     Column("cell_ratio", "Cell ratio", 3),
     _share("region_recall", "Recall of the informative region"),
-    Column("region_recall_by_chance", "by chance", 3),
-    Column("region_recall_by_position", "by position alone", 3),
+    Column("region_recall_by_chance", "Region recall by chance", 3),
+    Column("region_recall_by_position", "Region recall by position alone", 3),
 )
 # Where the ends of an interval are not called as its value is.
 ENDS = {"saving_realised": "saving"}
@@ -310,8 +310,12 @@ def write_formats(
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """Every column and digit."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    """Every column and digit; a text that a spreadsheet would compute begins with an apostrophe."""
+    return str(frame.map(_as_text).to_csv(index=False, lineterminator="\n"))
+
+
+def _as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 # The table ------------------------------------------------------------------------------------------------------------

@@ -11,8 +11,17 @@
     return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   }
 
+  /* Lines of no more letters than this, where its parts allow it. */
+  function wrapped(text, width) {
+    return text.split(", ").reduce(function (lines, part) {
+      var last = lines.length - 1;
+      if (last >= 0 && lines[last].length + 2 + part.length <= width) { lines[last] += ", " + part; } else { lines.push(part); }
+      return lines;
+    }, []);
+  }
+
   /* What a reader is told of a point: its numbers, then all of its experiment. */
-  function hover(source, row) {
+  function hover(source, row, width) {
     var lines = ["<b>" + escaped(row.method + " " + row.point) + "</b>"];
     var interval = row.value_low === null ? "" : " [" + number(row.value_low) + ", " + number(row.value_high) + "]";
     lines.push(escaped(row.metric) + " " + number(row.value) + "%" + interval + ", " + row.videos + " videos, " +
@@ -23,7 +32,7 @@
     if (row.noisy) { lines.push("timed with noise"); }
     source.parts.forEach(function (part) {
       var text = source.texts[row[part]];
-      escaped(part + ": " + text).match(/.{1,90}(?:, |$)/g).forEach(function (line) { lines.push(line); });
+      wrapped(part + ": " + text, width).forEach(function (line) { lines.push(escaped(line)); });
     });
     return lines.join("<br>");
   }
@@ -42,19 +51,44 @@
     }).map(function (element) { return element.value; });
   }
 
-  function layout(x, y, dark, log) {
+  /* On a phone a name of an axis takes two lines. */
+  function title(text, narrow) {
+    return { text: narrow ? text.replace(" (", "<br>(").replace(", ", ",<br>") : text };
+  }
+
+  /* Of one place alone nothing but a guess is known of the range. */
+  function range(values, log) {
+    var least = Math.min.apply(null, values), most = Math.max.apply(null, values);
+    if (!values.length || least < most || least <= 0) { return undefined; }
+    return log ? [Math.log10(least / 2), Math.log10(least * 2)] : [0, 2 * least];
+  }
+
+  /* Of a logarithmic axis, written out at 1, 2 and 5. */
+  function ticks(values) {
+    var found = [];
+    for (var power = -9; power < 15; power += 1) {
+      [1, 2, 5].forEach(function (digit) { found.push(Number(digit + "e" + power)); });
+    }
+    var least = Math.min.apply(null, values), most = Math.max.apply(null, values);
+    found = found.filter(function (value) { return value > least / 10 && value < most * 10; });
+    return { tickvals: found, ticktext: found.map(String) };
+  }
+
+  function layout(x, y, dark, log, values, narrow) {
     var ink = dark ? "#e6edf3" : "#1b1f24", line = dark ? "#30363d" : "#d0d7de";
     var axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, family: "system-ui, sans-serif" },
-      margin: { l: 60, r: 10, t: 10, b: 50 }, showlegend: false, hovermode: "closest",
-      hoverlabel: { align: "left", font: { size: 11 } },
-      xaxis: Object.assign({ title: { text: x }, type: log ? "log" : "linear" }, axis),
+      margin: { l: 60, r: 10, t: 34, b: 50 }, showlegend: false, hovermode: "closest",
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: dark ? "#9aa4ae" : "#57606a", activecolor: ink },
+      hoverlabel: { align: "left", bgcolor: dark ? "#161b22" : "#fff", bordercolor: ink, font: { color: ink, size: 11 } },
+      xaxis: Object.assign({ title: title(x, narrow), type: log ? "log" : "linear", range: range(values, log) },
+        log ? ticks(values) : {}, axis),
       yaxis: Object.assign({ title: { text: y } }, axis)
     };
   }
 
-  function traces(source, rows, form) {
+  function traces(source, rows, form, width) {
     var x = form.elements.x.value, y = form.elements.y.value, shown = chosen(form, "method"), found = [];
     var cost = source.costs.filter(function (each) { return each.column === x; })[0];
     shown.forEach(function (method) {
@@ -68,7 +102,7 @@
       }
       found.push({
         x: own.map(function (row) { return row[x]; }), y: own.map(function (row) { return row[y]; }), mode: "markers",
-        name: method, text: own.map(function (row) { return hover(source, row); }), hoverinfo: "text",
+        name: method, text: own.map(function (row) { return hover(source, row, width); }), hoverinfo: "text",
         customdata: own.map(function (row) { return row.experiment_id; }),
         error_y: y !== "value" ? { visible: false } : { type: "data", symmetric: false, thickness: 1, width: 0,
           array: own.map(function (row) { return row.value_high === null ? 0 : row.value_high - row.value; }),
@@ -81,6 +115,25 @@
     return found;
   }
 
+  /* Whether costs lie so far apart that an axis should be logarithmic, as in the figures. */
+  function wide(rows, column) {
+    var values = rows.map(function (row) { return row[column]; }).filter(function (value) { return value > 0; });
+    return Math.max.apply(null, values) > 20 * Math.min.apply(null, values);
+  }
+
+  var GLYPHS = { "circle": "\u25cf", "square": "\u25a0", "diamond": "\u25c6", "triangle-up": "\u25b2",
+    "triangle-down": "\u25bc", "cross": "\u271a", "x": "\u2716", "star": "\u2605", "triangle-left": "\u25c0",
+    "triangle-right": "\u25b6" };
+
+  /* Beside the name of each method its marker, as text and not as a picture of one's own. */
+  function mark(form, source) {
+    Array.prototype.forEach.call(form.querySelectorAll(".mark"), function (place) {
+      var look = source.looks[place.parentNode.querySelector("input").value];
+      place.textContent = GLYPHS[look.symbol] + "\ufe0e";
+      place.style.color = look.colour;
+    });
+  }
+
   function start(form) {
     var chart = form.parentNode.querySelector(".chart"), source = sources[form.dataset.source];
     if (!source || !window.Plotly) { return; }
@@ -89,9 +142,17 @@
     var dark = window.matchMedia("(prefers-color-scheme: dark)");
     function draw() {
       var labels = { x: form.elements.x.selectedOptions[0].dataset.label, y: form.elements.y.selectedOptions[0].dataset.label };
-      window.Plotly.react(chart, traces(source, rows, form), layout(labels.x, labels.y, dark.matches, form.elements.log.checked),
-        { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+      /* Letters of what is said under the mouse are about 6 pixels wide. */
+      var letters = Math.max(30, Math.min(90, Math.floor(chart.clientWidth / 6) - 6));
+      var drawn = traces(source, rows, form, letters), log = form.elements.log.checked;
+      var values = drawn.reduce(function (all, trace) { return all.concat(trace.x); }, []);
+      window.Plotly.react(chart, drawn, layout(labels.x, labels.y, dark.matches, log, values, chart.clientWidth < 500),
+        /* Plotly's own button would upload the chart. */
+        { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+          modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     }
+    mark(form, source);
+    form.elements.log.checked = wide(rows, form.elements.x.value);
     form.hidden = false;
     chart.classList.add("drawn");
     draw();

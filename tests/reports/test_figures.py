@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from reports.axes import COSTS, pareto
-from reports.figures import CROWD, MANY, curve, frontier, roofline, save, saving
+from reports.figures import CROWD, MANY, curve, frontier, kept_per_block, roofline, save, saving
 
 TABLE = pd.DataFrame(
     {
@@ -164,6 +164,42 @@ def test_a_curve_has_a_dot_for_each_seed() -> None:
     (dots,) = [dots for dots in axes.collections if isinstance(dots, PathCollection)]
     assert np.asarray(dots.get_offsets()).tolist() == [[8.0, 79.0], [8.0, 81.0]]
     assert ([4.0, 8.0], [60.0, 80.0]) in curves(axes.figure)  # type: ignore[arg-type]
+
+
+def test_a_curve_joins_what_its_lines_say() -> None:
+    rows = pd.concat([TABLE.assign(frames=[4, 8], ratio=ratio) for ratio in (1.0, 0.5)], ignore_index=True)
+    lines = pd.Series(["AFNet, ratio 1"] * 2 + ["AFNet, ratio 0.5"] * 2)
+    axes = curve(rows, "frames", "frames", lines).axes[0]
+    drawn = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 2 and line.get_marker() != "None"]
+    assert [line.get_label() for line in drawn] == ["AFNet, ratio 1", "AFNet, ratio 0.5"]
+    assert drawn[0].get_color() == drawn[1].get_color() and drawn[0].get_linestyle() != drawn[1].get_linestyle()
+
+
+def test_all_of_the_intervals_and_of_what_is_published_is_seen() -> None:
+    published = pd.DataFrame({"method": ["TSM"], "gflops": [65.0], "value": [30.0]})
+    rows = TABLE.assign(value_low=[20.0, 79.0])
+    low, high = frontier(rows, GFLOPS, None, published).axes[0].get_ylim()
+    assert low < 20 and 81.5 < high < 90, "and no empty room above"
+
+
+def test_costs_far_apart_are_on_a_logarithmic_axis_with_plain_numbers() -> None:
+    assert by_gflops(TABLE, None).axes[0].get_xscale() == "linear"
+    figure = by_gflops(TABLE.assign(gflops=[0.01, 3.0]), None)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    texts = {text.get_text() for text in axes.get_xticklabels()}
+    assert axes.get_xscale() == "log" and {"0.01", "0.1", "1"} <= texts and not any("$" in text for text in texts)
+
+
+def test_blocks_are_whole_numbers() -> None:
+    figure = kept_per_block({"a": [1.0, 0.5]})
+    figure.canvas.draw()
+    assert {text.get_text() for text in figure.axes[0].get_xticklabels() if text.get_visible()} <= {"0", "1", "2", "3"}
+
+
+def test_lines_of_points_are_told_apart() -> None:
+    lines = kept_per_block({str(number): [1.0, 0.5] for number in range(12)}).axes[0].lines
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 12
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from reports.findings import SAID, findings
+from reports.findings import LISTED, findings
 
 
 def navigation(count: int) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def navigation(count: int) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("count", [1, SAID])
+@pytest.mark.parametrize("count", [1, LISTED])
 def test_few_points_are_told_one_by_one(count: int) -> None:
     kept = next(text for text in findings(navigation(count)) if text.startswith("What navigation keeps"))
     assert kept.count("(AFNet p") == count
@@ -55,4 +55,4 @@ def test_of_many_points_the_lowest_the_middle_and_the_highest_are_told() -> None
 
 def test_of_many_warnings_the_first_are_told_and_the_others_counted() -> None:
     (warned,) = (text for text in findings(navigation(41)) if text.startswith("Warnings"))
-    assert warned.startswith("Warnings: AFNet p0: w0, ") and warned.endswith(f": w{SAID - 1} and {41 - SAID} more")
+    assert warned.startswith("Warnings: AFNet p0: w0, ") and warned.endswith(f": w{LISTED - 1}, and {41 - LISTED} more")

@@ -78,6 +78,21 @@ def test_points_of_one_label_frames_and_ratio_differ_in_their_seed_at_most() -> 
     assert len(told) == len(points) == len({point.experiment_id for point in points})
 
 
+def test_of_settings_varied_one_at_a_time_each_says_its_own_alone() -> None:
+    labels = method_labels(find_recipe("ablations").points(False))
+    assert labels[0] == "AFNet" and {"AFNet, fusion sum", "AFNet, no shift", "AFNet, navigation random"} <= set(labels)
+    assert max(label.count(", ") for label in labels) == 2, "no shift, hard false"
+
+
+def test_settings_of_cells_are_not_told_where_there_are_none() -> None:
+    labels = method_labels(find_recipe("spatial").points(False))
+    assert labels[0] == "AFNet, spatial none"
+    assert {"AFNet, spatial 1, cell_ratio 0.5", "AFNet, spatial 1-2, cell_ratio 0.25"} <= set(labels)
+    plain, other = small("afnet"), small("afnet", grid=4)
+    told = method_labels([plain, other])
+    assert told == ["AFNet, grid 7", "AFNet, grid 4"], "unless nothing else tells two records apart"
+
+
 def test_seeds_of_a_training_are_not_told_apart() -> None:
     points = [replace(small("tsn"), training=replace(small("tsn").training, seed=seed)) for seed in (0, 1)]
     assert method_labels(points) == ["TSN", "TSN"]

@@ -54,6 +54,29 @@ def test_points_of_other_ratios_are_no_answer_to_more_frames() -> None:
     assert BY_SLUG["frames"].rows(pd.DataFrame(rows)).empty
 
 
+def test_more_frames_are_compared_at_one_ratio() -> None:
+    rows = [row("AFNet", value, 1.0, frames=frames, ratio=ratio) for frames, ratio, value in
+            ((8, 1.0, 90), (8, 0.25, 70), (16, 1.0, 95), (16, 0.25, 80))]  # fmt: skip
+    said = answer("frames", rows)
+    assert said == (
+        "From 8 to 16 frames AFNet, ratio 1 gains 5.0 points of top-1, for 1.0 times the multiply-adds; from 8 to 16 "
+        "frames AFNet, ratio 0.25 gains 10.0 points of top-1, for 1.0 times the multiply-adds."
+    )
+    table = pd.DataFrame(rows)
+    assert BY_SLUG["frames"].lines(table).tolist() == ["AFNet, ratio 1", "AFNet, ratio 0.25"] * 2
+
+
+def test_a_long_answer_says_that_there_is_more() -> None:
+    rows = [row(f"TSN {number}", 50, 1.0, frames=frames) for number in range(8) for frames in (4, 8)]
+    assert answer("frames", rows).count("from") + 1 == 6 and answer("frames", rows).endswith("; and more below.")
+
+
+def test_lines_over_cells_join_what_aimed_at_other_shares() -> None:
+    names = [f"AFNet, spatial {stage}, cell_ratio {share}" for stage in ("1", "1-2") for share in (0.25, 0.5)]
+    table = pd.DataFrame([row(name, 90, 1.0, cell_ratio=0.4, ratio=1.0) for name in names])
+    assert BY_SLUG["spatial"].lines(table).tolist() == ["AFNet, spatial 1"] * 2 + ["AFNet, spatial 1-2"] * 2
+
+
 def test_less_of_the_frames() -> None:
     rows = [row("AFNet", 90, 4.0, kept_ratio=1.0), row("AFNet", 85, 3.0, kept_ratio=0.5), row("TSN", 10, 1.0)]
     said = answer("ratios", rows)

@@ -391,13 +391,32 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
         "noisy": False,
         "warnings": "",
     }
-    columns |= {"frames": 8, "ratio": None, "gflops": 0.1, "point": "8f"}
+    columns |= {"metric": "top-1", "frames": 8, "ratio": None, "gflops": 0.1, "point": "8f"}
     rows = [
-        {"name": "tsn", "method": "TSN", "title": "TSN", "value": 50.0, "metric": "top-1", **columns},
-        {"name": "tsm", "method": "TSM", "title": "TSM", "value": 40.0, "metric": "top-1", **columns},
+        {
+            "name": "tsn",
+            "method": "TSN",
+            "title": "TSN",
+            "value": 50.0,
+            "value_low": 46.0,
+            "value_high": 54.0,
+            **columns,
+        },
+        {
+            "name": "tsm",
+            "method": "TSM",
+            "title": "TSM",
+            "value": 40.0,
+            "value_low": 36.0,
+            "value_high": 44.0,
+            **columns,
+        },
     ]
     (sentence,) = findings(pd.DataFrame(rows))
-    assert "does not beat" in sentence and "40.0% against 50.0%" in sentence
+    assert "loses to TSN" in sentence and "40.0% against 50.0%" in sentence
+    ends = {"value_low": 30.0, "value_high": 60.0}
+    (sentence,) = findings(pd.DataFrame([rows[0], {**rows[1], **ends}]))
+    assert "ties TSN" in sentence, "two intervals that overlap tell nothing apart"
 
 
 def test_filmstrip_marks_what_the_samples_say(runs: Path) -> None:
@@ -465,6 +484,8 @@ def test_a_learned_sampler_is_held_against_the_best_control_that_costs_no_more()
     for top1, gflops, said in (
         (70.0, 0.1, "beats uniform"),
         (41.0, 0.1, "ties uniform"),
+        # Its interval leaves the control out, and that of the control does not leave it out.
+        (45.0, 0.1, "ties uniform"),
         (50.0, 0.12, "loses to random"),
     ):
         (sentence,) = [samplers(pd.DataFrame([*controls, row("ocsampler", top1, gflops)]))]

@@ -426,6 +426,13 @@ def test_the_csv_reads_back_as_it_was(tmp_path: Path) -> None:
     assert row["method"] == label
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_a_text_of_the_csv_is_no_formula(tmp_path: Path, start: str) -> None:
+    table = pd.DataFrame([record("tsn", f"{start}HYPERLINK(1)", -50.0)])
+    (row,) = csv.DictReader(io.StringIO(written(tmp_path, table)["csv"], newline=""))
+    assert row["method"] == f"'{start}HYPERLINK(1)" and row["top1"] == "-50.0"
+
+
 # Doors ----------------------------------------------------------------------------------------------------------------
 
 
