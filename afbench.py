@@ -223,7 +223,8 @@ class Compare:
     """How it is printed; json has everything, every class too."""
 
     def __call__(self) -> None:
-        from reports.compare import as_json, as_text, compare
+        from reports.comparison.compare import compare
+        from reports.comparison.printed import as_json, as_text
         from reports.load import load_records
 
         if len(self.names) < 3:

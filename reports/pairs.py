@@ -16,10 +16,10 @@ import pandas as pd
 from bench.data.catalogue import find_dataset
 from bench.errors import UserError
 from reports.axes import COSTS
-from reports.compare import ALPHA, Pair, all_pairs
+from reports.comparison.all_pairs import Pair, all_pairs
 from reports.labels import without_trained_frames
 from reports.load import Records
-from reports.statistics import FEWEST_REPLICATES, REPLICATES
+from reports.statistics import ALPHA, FEWEST_REPLICATES, REPLICATES
 from reports.trials import without_trials
 
 SECONDS = 20.0  # of one core, for all data sets of a report

@@ -38,7 +38,8 @@ from reports.load import Records, load_records, without
 from reports.looks import looks
 from reports.pages import chart_of, costs_of, point_page, slugs, source_of, table_of
 from reports.pairs import HEADINGS, pairs_page
-from reports.published import published_points, write_published
+from reports.published.beside import write_published
+from reports.published.points import published_points
 from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
 from reports.trials import note, without_trials

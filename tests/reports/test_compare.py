@@ -22,7 +22,9 @@ from bench.data.catalogue import StoredSettings
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment
 from bench.metrics import mean_average_precision
-from reports.compare import Comparison, all_pairs, as_json, as_text, compare
+from reports.comparison.all_pairs import all_pairs
+from reports.comparison.compare import Comparison, compare
+from reports.comparison.printed import as_json, as_text
 from reports.load import load_records
 from reports.statistics import (
     Ranking,
@@ -528,7 +530,7 @@ def test_records_of_two_data_sets_need_one_to_be_chosen(write: Writer) -> None:
 
 
 def test_comparing_imports_no_torch() -> None:
-    command = "import sys, reports.compare; sys.exit('torch' in sys.modules)"
+    command = "import sys, reports.comparison.printed; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], timeout=120, check=False).returncode == 0
 
 

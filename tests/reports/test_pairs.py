@@ -14,13 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.record import result_files
 from bench.samples import Samples, read_samples
-from reports import compare, pairs
-from reports.compare import ALPHA, all_pairs
+from reports import pairs
+from reports.comparison import answers as comparison_answers
+from reports.comparison.all_pairs import all_pairs
 from reports.load import load_records
 from reports.pages import slugs
 from reports.pairs import HEADINGS, MATRIX, choose, conclusion, most_methods, pairs_page
 from reports.site import write_site
-from reports.statistics import REPLICATES, bootstrap_p
+from reports.statistics import ALPHA, REPLICATES, bootstrap_p
 from tests.conftest import small
 from tests.reports.records import Writer, answers, point
 
@@ -134,7 +135,7 @@ def test_points_that_another_of_the_method_beats_are_not_read(write: Writer, mon
         read.append(path.parent.name)
         return read_samples(path)
 
-    monkeypatch.setattr(compare, "read_samples", noted)
+    monkeypatch.setattr(comparison_answers, "read_samples", noted)
     parts_of(metrics_of_samples(write.runs))
     assert sorted(read) == sorted([best.experiment_id, other.experiment_id])
 

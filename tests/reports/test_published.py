@@ -17,22 +17,10 @@ from bench.data.known import KNOWN
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Model, Training
 from bench.methods import METHODS, find_method
-from reports.published import (
-    BACKBONES,
-    BY_VIEW,
-    COLUMNS,
-    DATASETS,
-    NAMES,
-    Published,
-    beside_published,
-    kind_of,
-    kind_of_published,
-    parse_published,
-    published_figures,
-    published_points,
-    reasons,
-    write_published,
-)
+from reports.published.beside import beside_published, reasons, write_published
+from reports.published.figures import COLUMNS, Published, parse_published, published_figures
+from reports.published.kinds import BACKBONES, BY_VIEW, DATASETS, NAMES, kind_of, kind_of_published
+from reports.published.points import published_points
 from reports.seeds import wilson
 
 HEAD = ",".join(COLUMNS)

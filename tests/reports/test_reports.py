@@ -33,9 +33,10 @@ from bench.savings import saving_realised
 from reports.axes import pareto
 from reports.filmstrip import BAR, DROPPED, EDGE, GAP, KEPT, RIGHT, TILE, WRONG, _chosen, draw_filmstrip
 from reports.findings import findings
+from reports.formats import as_html, as_markdown, as_tex
 from reports.load import load_records
 from reports.site import write_site
-from reports.tables import COLUMNS, as_html, as_markdown, as_tex, cells
+from reports.tables import COLUMNS, cells
 from tests.bench.data.test_stored import prepared_frames
 from tests.conftest import small
 

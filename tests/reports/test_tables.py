@@ -20,22 +20,10 @@ import pytest
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Model, from_dict
 from bench.record import result_files
+from reports.formats import Cell, Column, as_html, as_markdown, as_tex, escape_markdown, escape_tex
 from reports.seeds import merge_seeds, seeds_interval, t_quantile, wilson
 from reports.site import write_site
-from reports.tables import (
-    COLUMNS,
-    Cell,
-    Column,
-    as_html,
-    as_markdown,
-    as_tex,
-    best_of,
-    escape_markdown,
-    escape_tex,
-    rows_of,
-    shown,
-    write_tables,
-)
+from reports.tables import COLUMNS, best_of, rows_of, shown, write_tables
 
 
 def record(name: str, label: str, top1: float, **values: Any) -> dict[str, Any]:

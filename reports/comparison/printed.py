@@ -1,0 +1,93 @@
+"""A comparison as text, Markdown or JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from reports.comparison.compare import Comparison
+from reports.comparison.sentences import listed
+
+SHOWN = 5  # classes either way that do not stand
+
+
+def as_json(comparison: Comparison) -> str:
+    """All of it, by the names of the fields."""
+    return json.dumps(asdict(comparison), indent=1, ensure_ascii=False)
+
+
+def as_text(comparison: Comparison, markdown: bool = False) -> str:
+    """For a reader: the conclusion first, then what it rests on."""
+    c = comparison
+    left = f", {c.left_out} left out that not all points have" if c.left_out else ""
+    blocks = [
+        c.sentence,
+        f"A is {c.a}, B is {c.b}. {c.dataset}, {c.videos} common videos{left}; {c.metric} in per cent.",
+        _table(_point_rows(c), markdown),
+    ]
+    if c.matched:
+        heading = f"At matched {c.axis}, each interval alone, not corrected for their number:"
+        blocks += [heading, _table(_matched_rows(c), markdown)]
+    if c.difference is not None:
+        resampled = "bootstrap" if c.metric == "mAP" else "paired bootstrap"
+        blocks.append(f"Intervals: 95%, {resampled}, {c.replicates} replicates; they cover {c.covers}.")
+    blocks += _class_blocks(c, markdown)
+    blocks += [f"Note: {note}" for note in c.notes]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(rows: list[list[str]], markdown: bool) -> str:
+    """The first row is the heading, the first column text."""
+    if markdown:
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    )
+
+
+def _point_rows(c: Comparison) -> list[list[str]]:
+    rows = [["point", "seeds", c.metric, "GFLOPs", "videos/s", *(["frontier"] if c.axis else [])]]
+    for side, points in (("A", c.points_a), ("B", c.points_b)):
+        for point in points:
+            facts = [
+                listed(point.seeds),
+                f"{point.accuracy:.2f}",
+                f"{point.gflops:.4g}",
+                f"{point.videos_per_second:.4g}",
+            ]
+            rows.append([f"{side}  {point.name}", *facts, *(["yes" if point.on_frontier else "no"] if c.axis else [])])
+    return rows
+
+
+def _matched_rows(c: Comparison) -> list[list[str]]:
+    rows = [[c.axis, "A", "B", "A - B", "from", "to"]]
+    means = [c.difference] if c.difference is not None and c.difference.at is None else []
+    for each in (*c.matched, *means):
+        cost = "mean" if each.at is None else f"{each.at:.4g}"
+        differences = [f"{value:+.2f}" for value in (each.value, each.low, each.high)]
+        rows.append([cost, f"{each.a:.2f}", f"{each.b:.2f}", *differences])
+    return rows
+
+
+def _class_blocks(c: Comparison, markdown: bool) -> list[str]:
+    """The classes whose difference stands, and the largest of the others."""
+    stand = sorted((each for each in c.classes if each.stands), key=lambda each: -each.difference)
+    others = sorted((each for each in c.classes if not each.stands), key=lambda each: -each.difference)
+    largest = [each for each in others[:SHOWN] if each.difference > 0]
+    largest += [each for each in others[-SHOWN:] if each.difference < 0]
+    if not stand and not largest:
+        return []
+    rows = [["class", "videos", "A - B", "A better", "B better", "p", "corrected", "stands"]]
+    for each in (*stand, *largest):
+        counts = [str(each.videos), f"{each.difference:+.2f}", str(each.better), str(each.worse)]
+        rows.append([each.name, *counts, f"{each.p:.2g}", f"{each.p_holm:.2g}", "yes" if each.stands else "no"])
+    heading = (
+        f"Classes: {len(stand)} of {len(c.classes)} differences stand once corrected for all classes (Holm; exact sign "
+        f"test over the class's videos, of these trainings). Of the others, which do not, up to {SHOWN} either way:"
+    )
+    return [heading, _table(rows, markdown)]

@@ -1,0 +1,162 @@
+"""A table as html, csv, md and tex; text is escaped in each."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.files import write_text
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: of the frame's column that it shows.
+        heading: with its unit.
+        decimals: that are written; None for text.
+        upto: of an interval, the frame's column with its upper end.
+        best: "highest" or "lowest"; "" where no value is better than another.
+        doubt: what is known of how far a value may be off by chance: "interval", the columns NAME_low and NAME_high;
+            "videos", a mean of shares, one a video; "again", two runs of the same; "" where it is a count.
+        timed: whether noise of the clock is in it.
+    """
+
+    name: str
+    heading: str
+    decimals: int | None = None
+    upto: str = ""
+    best: str = ""
+    doubt: str = ""
+    timed: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a row and column, not yet escaped."""
+
+    text: str
+    bold: bool = False
+
+
+def as_html(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> str:
+    """A table element of its own."""
+
+    def entry(cell: Cell) -> str:
+        text = html.escape(cell.text)
+        return f"<td><strong>{text}</strong></td>" if cell.bold else f"<td>{text}</td>"
+
+    head = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in columns)
+    body = "\n".join(f"<tr>{''.join(map(entry, row))}</tr>" for row in rows)
+    return (
+        f"<table>\n<caption>{html.escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n"
+        "</tbody>\n</table>\n"
+    )
+
+
+def escape_markdown(text: str) -> str:
+    """Text as GitHub's Markdown would print it in a cell, on one line."""
+    # Between letters and digits an underscore marks nothing.
+    return re.sub(r"[\\|*`<>&\[\]~$#]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+
+
+def as_markdown(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> str:
+    """A table after its caption."""
+
+    def line(values: list[str]) -> str:
+        return f"| {' | '.join(values)} |"
+
+    def entry(cell: Cell) -> str:
+        text = escape_markdown(cell.text)
+        return f"**{text}**" if cell.bold else text
+
+    rule = ["---" if column.decimals is None else "---:" for column in columns]
+    head = [escape_markdown(column.heading) for column in columns]
+    body = [line([entry(cell) for cell in row]) for row in rows]
+    return "\n".join([escape_markdown(caption), "", line(head), line(rule), *body]) + "\n"
+
+
+TEX_SPECIALS = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def escape_tex(text: str) -> str:
+    """Text as LaTeX would print it, on one line; what is not ASCII stays, as UTF-8."""
+    escaped = "".join(TEX_SPECIALS.get(character, character) for character in " ".join(text.split()))
+    # Two hyphens in a row would be a dash.
+    return re.sub("-(?=-)", "-{}", escaped)
+
+
+def as_tex(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> str:
+    """A booktabs table."""
+
+    def line(values: list[str]) -> str:
+        return " & ".join(values) + r" \\"
+
+    def entry(cell: Cell) -> str:
+        text = escape_tex(cell.text)
+        return rf"\textbf{{{text}}}" if cell.bold else text
+
+    alignment = "".join("l" if column.decimals is None else "r" for column in columns)
+    return "\n".join(
+        [
+            r"% UTF-8; needs \usepackage{booktabs} and \usepackage[T1]{fontenc}.",
+            r"\begin{table}",
+            rf"\caption{{{escape_tex(caption)}}}",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            line([escape_tex(column.heading) for column in columns]),
+            r"\midrule",
+            *(line([entry(cell) for cell in row]) for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+Writer = Callable[[Sequence[Column], list[list[Cell]], str], str]
+WRITERS: dict[str, Writer] = {"html": as_html, "md": as_markdown, "tex": as_tex}
+
+
+def write_formats(
+    folder: Path, name: str, columns: Sequence[Column], rows: list[list[Cell]], caption: str, frame: pd.DataFrame
+) -> str:
+    """Write NAME.html, .md, .tex and .csv, the frame with every column and digit; returns the html.
+
+    Raises:
+        UserError: naming the file that cannot be written.
+    """
+    for suffix, write in WRITERS.items():
+        write_text(folder / f"{name}.{suffix}", write(columns, rows, caption))
+    write_text(folder / f"{name}.csv", as_csv(frame))
+    return as_html(columns, rows, caption)
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """Every column and digit; a text that a spreadsheet would compute begins with an apostrophe."""
+    return str(frame.map(_as_text).to_csv(index=False, lineterminator="\n"))
+
+
+def _as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

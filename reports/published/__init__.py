@@ -1,0 +1,1 @@
+"""Published figures, and ours beside those of the same kind: docs/published.md."""
