@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.listing import BEGUN, DESCRIPTION, SPLITS, Item, Layout, Prepared, check_path, list_file, write_prepared
+from bench.data.items import Item, check_path
+from bench.data.listing import BEGUN, DESCRIPTION, SPLITS, Layout, Prepared, list_file, write_prepared
 from bench.data.pool import Died, each
 from bench.errors import BadClip, UserError
 from bench.fields import Checked, number

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from bench.data import views
 from bench.data.frames import Least, read_frames
-from bench.data.listing import SPLITS, Item, Prepared
+from bench.data.items import Item, Items
+from bench.data.listing import SPLITS, Prepared
 from bench.data.sampling import Times, training_times, validation_times
 from bench.data.source import Sampling, Taken
 from bench.data.views import Part, Resizing, Size
@@ -124,23 +125,23 @@ class Stored:
                 "`afbench data prepare` found it; where it was moved, the same command with its new place says so."
             ) from error
 
-    def _items(self, split: str) -> list[Item]:
+    def _items(self, split: str) -> Items:
         return self._training if split == "train" else self._validation
 
     @cached_property
-    def _training(self) -> list[Item]:
+    def _training(self) -> Items:
         return self._used("train")
 
     @cached_property
-    def _validation(self) -> list[Item]:
+    def _validation(self) -> Items:
         return self._used("val")
 
-    def _used(self, split: str) -> list[Item]:
+    def _used(self, split: str) -> Items:
         items, wanted = self.prepared.items(split), self.counts[split]
         if wanted >= len(items):
             return items
         order = np.random.default_rng((self.seed, SPLITS.index(split))).permutation(len(items))
-        return [items[number] for number in np.sort(order[:wanted])]
+        return Items(items[number] for number in np.sort(order[:wanted]).tolist())
 
     @cached_property
     def _swaps(self) -> dict[int, int]:

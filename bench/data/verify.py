@@ -10,18 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.data.frames import read_picture
-from bench.data.listing import (
-    SPLITS,
-    Item,
-    Layout,
-    Prepared,
-    check_labels,
-    digest,
-    lines_of,
-    list_file,
-    parse_line,
-    read_list,
-)
+from bench.data.items import Item, check_labels, lines_of, parse_line
+from bench.data.listing import SPLITS, Layout, Prepared, digest, list_file, read_list
 from bench.data.pool import Died, each
 from bench.data.prepare import BAD, damaged
 from bench.errors import BadClip, UserError

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.data import video
-from bench.data.listing import Item, Layout, Prepared, write_prepared
+from bench.data.items import Item
+from bench.data.listing import Layout, Prepared, write_prepared
 from bench.data.loader import TrainingClips, ValidationClips
 from bench.data.sampling import segment_centres, validation_times
 from bench.data.source import Sampling, Taken

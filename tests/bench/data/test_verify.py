@@ -16,7 +16,8 @@ import pytest
 import simplejpeg
 
 from bench.data import verify as module
-from bench.data.listing import Item, Layout, Prepared, write_prepared
+from bench.data.items import Item
+from bench.data.listing import Layout, Prepared, write_prepared
 from bench.data.pool import each
 from bench.data.verify import Problem, look, verify, write_problems
 from bench.errors import UserError
