@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FOUND = 1  # exit status of a verification that found something
 SHOWN = 10  # videos that were left out, on the terminal
+KEPT = " (found by an earlier verification; --quick decodes nothing)"
 
 
 # What a data set can be made of, by the option that says so: the others that it needs, and those it may have.
@@ -230,10 +231,17 @@ def _beware(name: str, prepared: Prepared) -> Iterator[str]:
         for split, published in KNOWN[name].videos.items():
             if prepared.counts[split] != published:
                 yield f"{prepared.counts[split]:,} {split} videos, of {published:,} that are published"
-    trained = {label for item in prepared.items("train") for label in item.labels}
+    labels = [item.labels for item in prepared.items("train")]
+    trained, first = {label for of_video in labels for label in of_video}, {of_video[0] for of_video in labels}
     if len(trained) < len(prepared.classes):
         without = [name for label, name in enumerate(prepared.classes) if label not in trained]
         yield f"classes without a training video: {len(without)} of {len(prepared.classes)}, as {without[0]!r}"
+    if never := sorted(trained - first):
+        yield (
+            f"a video is trained as the first of its labels, which {len(never)} of {len(prepared.classes)} classes "
+            f"never are, as {prepared.classes[never[0]]!r}: --set data.settings.train_label=drawn trains it as any of "
+            "them, drawn in each epoch"
+        )
     pairs = swaps(tuple(prepared.classes)) if prepared.flip == "free" else ()
     if pairs:
         one, other = (prepared.classes[number] for number in pairs[0])
@@ -253,7 +261,7 @@ class DataVerify:
     name: tyro.conf.Positional[str]
     """Of the data set."""
     quick: bool = False
-    """Only whether the files are there, without decoding them."""
+    """Only whether the files are there, without decoding them; what a full verification found damaged is kept."""
     workers: int = 0
     """Processes; 0 is one per core."""
 
@@ -270,7 +278,7 @@ class DataVerify:
         with _bar(f"verifying {self.name}") as report:
             problems = verify(prepared, workers=_processes(self.workers), quick=self.quick, report=report)
         for each in problems:
-            print(f"{each.split}: {each.path}: {each.kind}: {each.text}")
+            print(f"{each.split}: {each.path}: {each.kind}: {each.text}{KEPT if each.before else ''}")
         path = write_problems(prepared, problems)
         total = sum(prepared.counts.values())
         print(f"{total} videos, {len(problems)} problems, listed in {path}", file=sys.stderr)

@@ -23,6 +23,7 @@ from bench.data.views import Part, Resizing, Size
 from bench.errors import BadClip, UserError
 
 MIRRORED = 0.5  # of the training clips, where the labels allow it
+TRAIN_LABELS = ("first", "drawn")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Stored:
         resizing: what crops are taken of.
         multi_scale: whether training crops are drawn in several scales, or are in the centre.
         flip: whether training clips are mirrored where labels allow it.
+        train_label: of several labels the one that a training clip comes first with, one of TRAIN_LABELS.
         decoder: of video files.
     """
 
@@ -48,6 +50,7 @@ class Stored:
     resizing: Resizing = field(default_factory=Resizing)
     multi_scale: bool = True
     flip: bool = True
+    train_label: str = "first"
     decoder: str = "pyav"
 
     @property
@@ -77,6 +80,9 @@ class Stored:
 
         (seen,) = self._parts(item, times, part)
         labels = tuple(self._swaps.get(label, label) for label in item.labels) if mirrored else item.labels
+        if self.train_label == "drawn":
+            first = int(rng.integers(len(labels)))
+            labels = (*labels[first:], *labels[:first])
         return Taken(times, seen, labels, mirrored)
 
     def validation_clips(self, index: int, sampling: Sampling) -> list[Taken]:

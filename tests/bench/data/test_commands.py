@@ -86,6 +86,19 @@ def test_findings_are_printed_and_counted_by_the_exit_status(
     assert len((tmp_path / "data" / "mine" / "bad.csv").read_text().splitlines()) == 2
 
 
+def test_a_quick_verification_shows_what_a_full_one_found_until_it_is_mended(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare_own("--short-side", "32") == 0
+    (tmp_path / "data/mine/frames/run/1.mp4/00002.jpg").write_bytes(b"")
+    verify = ["verify", "mine", "--workers", "1"]
+    assert data(*verify) == 1 and "--quick" not in capsys.readouterr().out
+    assert data(*verify, "--quick") == 1
+    assert "00002.jpg is empty (found by an earlier verification; --quick decodes" in capsys.readouterr().out
+    assert prepare_own("--short-side", "32") == 0
+    assert data(*verify, "--quick") == 0 and data(*verify) == 0
+
+
 def test_the_variable_says_where_data_sets_go(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +169,18 @@ def test_classes_that_nothing_trains_are_said(videos: Path, tmp_path: Path, caps
     table = ["--from-folder", "videos", "--table", "table.csv"]
     assert data("prepare", "mine", *table, "--keep-videos", "--workers", "1") == 0
     assert "beware: classes without a training video: 1 of 2, as 'walk'" in capsys.readouterr().err
+
+
+def test_classes_that_are_never_trained_as_since_others_come_first_are_said(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["run/1.mp4,run|outdoors,train", "walk/1.mp4,walk,train", "run/2.mp4,run|outdoors,val"]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    table = ["--from-folder", "videos", "--table", "table.csv"]
+    assert data("prepare", "mine", *table, "--keep-videos", "--workers", "1") == 0
+    said = capsys.readouterr().err
+    assert "trained as the first of its labels, which 1 of 3 classes never are, as 'outdoors': --set data." in said
+    assert "without a training video" not in said
 
 
 def test_a_damaged_description_is_listed_as_such(
