@@ -342,9 +342,7 @@ def test_what_a_verification_found_damaged_is_extracted_anew(videos: Path, tmp_p
     assert {problem.kind for problem in verify(prepared, workers=1, quick=False, report=lambda *_: None)} <= {"label"}
 
 
-def test_what_was_found_damaged_of_videos_that_stay_is_not_forgotten(
-    videos: Path, tmp_path: Path, alone: None
-) -> None:
+def test_what_was_found_damaged_of_videos_that_stay_is_not_forgotten(videos: Path, tmp_path: Path, alone: None) -> None:
     """A preparation makes nothing of them anew."""
     plan = plan_of(videos, "a", "b", layout=Layout("videos", str(videos)), pictures=None)
     prepared = run(plan, tmp_path).prepared
