@@ -77,8 +77,8 @@ def verify(prepared: Prepared, *, workers: int, quick: bool, report: Report) -> 
 def _found_by_decoding(prepared: Prepared) -> dict[tuple[str, str], Problem]:
     """What the last verification listed that a quick one neither sees nor denies, by split and path."""
     kinds = {"damaged"} if prepared.layout.kind == "frames" else {"damaged", "short", "long"}
-    rows = [row for row in read_bad(prepared.root) if row["kind"] in kinds]
-    return {(row["split"], row["path"]): Problem(*(row[name] for name in COLUMNS), before=True) for row in rows}
+    found = [Problem(**row, before=True) for row in read_bad(prepared.root) if row["kind"] in kinds]
+    return {(problem.split, problem.path): problem for problem in found}
 
 
 def write_problems(prepared: Prepared, problems: list[Problem]) -> Path:
