@@ -296,7 +296,7 @@ def test_a_report_that_finds_no_room_says_so_and_is_whole_once_there_is_some(
         full = sorted(path for path in files if path.match(kind))[0]
 
         def sync(descriptor: int, full: Path = full) -> None:
-            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
             if path.parent == out / full.parent and path.name.startswith(f".{full.name}."):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
