@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import afbench
+from bench.data.known import KNOWN
 from bench.data.listing import read_prepared
 from tests.videos import KINDS, numbered, write_video
 
@@ -56,6 +57,33 @@ def test_what_is_known_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].split() == ["name", "classes", "train", "val", "metric", "where"]
     assert any(line.split() == ["activitynet", "200", "10024", "4926", "map", "not", "here"] for line in lines)
     assert any(line.startswith("digits-in-motion ") and "nothing to prepare" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_a_known_data_set_is_described_with_where_to_ask_for_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("list", name) == 0
+    said, known = capsys.readouterr().out, KNOWN[name]
+    for words in (known.title, f"{known.videos['train']:,} train", known.annotations, known.media, known.address):
+        assert words in said
+    assert f"afbench data prepare {name} --annotations" in said and said.endswith("not prepared\n")
+
+
+def test_a_prepared_data_set_is_described_as_it_is_here(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (videos / "run" / "3.mp4").write_bytes(b"no video")
+    assert prepare_own("--keep-videos", "--on-bad", "skip", "--flip", "never") == 0
+    capsys.readouterr()
+    assert data("list", "mine") == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        f"here         {tmp_path}/data/mine (by {tmp_path}/config/data.toml)",
+        "2 classes, 2 train, 2 val; 1 left out",
+        f"videos in {videos}",
+        "metric top1, mirrored: never",
+    ]
+    assert "Unknown data set 'min'. Did you mean 'mine'?" in mistake(capsys, "list", "min")
+    assert data("list", "digits-in-motion") == 0 and "nothing to prepare" in capsys.readouterr().out
 
 
 def test_from_videos_to_a_verified_data_set(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
