@@ -7,17 +7,24 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LINE_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def bars(console: Console) -> Iterator[Progress]:
-    """The project's progress bars."""
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    ) as progress:
+def bars(console: Console, *more: ProgressColumn) -> Iterator[Progress]:
+    """The project's progress bars, with more columns where wanted."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), *more)
+    with Progress(*columns, console=console) as progress:
         yield progress
 
 
@@ -43,6 +50,7 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
         say = lines(console)
         yield lambda done, of: say(f"{text}:", done, of)
         return
-    with bars(console) as progress:
+    # The frames of a large data set take a day.
+    with bars(console, TextColumn("left:"), TimeRemainingColumn()) as progress:
         task = progress.add_task(text)
         yield lambda done, of: progress.update(task, completed=done, total=of)

@@ -7,7 +7,6 @@ import copy
 import io
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -119,22 +118,28 @@ def _run(points: Sequence[Experiment], runs: Path, report: Report, *, timed: boo
     for path in (folder, *(point_folder(runs, point) for point in points)):
         make_folder(path)
     with team(device, first.training_id) as crew, contextlib.ExitStack() as stack:
-        if crew.is_first:
-            stack.enter_context(locked(folder, f"Another process works on {folder}; waiting for it."))
-        # The first process says what there is to do, once it holds the folder.
-        missing = crew.first([point for point in points if crew.is_first and _is_missing(point, runs, timed)])
+        with crew.together():
+            if crew.is_first:
+                stack.enter_context(locked(folder, f"Another process works on {folder}; waiting for it."))
+            # The first process says what there is to do, once it holds the folder.
+            missing = [point for point in points if crew.is_first and _is_missing(point, runs, timed)]
+        missing = crew.first(missing)
         if missing:
             set_up_torch(first.runtime.threads or available_cores(), device)
-            if crew.is_first:
-                write_heartbeat(folder, "start", 0, 1)
             report = beating(folder, report) if crew.is_first else quiet
-            with attempt(folder, [point.experiment_id for point in missing]) if crew.is_first else nullcontext():
+            with contextlib.ExitStack() as attempts:
+                with crew.together():
+                    if crew.is_first:
+                        write_heartbeat(folder, "start", 0, 1)
+                        attempts.enter_context(attempt(folder, [point.experiment_id for point in missing]))
                 _bring(missing, runs, device, crew, report, timed)
-            if crew.is_first:
-                write_heartbeat(folder, "done", first.steps, first.steps)
         # All of them wait for the records, which are where the first one's folder is.
-        paths = [point_folder(runs, point) / "result.json" for point in points if timed and crew.is_first]
-        return crew.first([read_result(path) for path in paths])
+        with crew.together():
+            if missing and crew.is_first:
+                write_heartbeat(folder, "done", first.steps, first.steps)
+            paths = [point_folder(runs, point) / "result.json" for point in points if timed and crew.is_first]
+            results = [read_result(path) for path in paths]
+        return crew.first(results)
 
 
 def _is_missing(point: Experiment, runs: Path, timed: bool) -> bool:
@@ -154,18 +159,22 @@ def _bring(
     plain = replace(first, evaluation=Evaluation(batch=first.evaluation.batch))
 
     def validate(model: VideoModel) -> Score:
-        clips = validation(plain, on_device=device.type != "cpu")
+        with crew.together():
+            clips = validation(plain, on_device=device.type != "cpu")
         return score(model, clips, device, report, crew, workers_of(first))
 
     model, trained = train(first, folder, device, report, crew, validate)
     ready = []
     for experiment in points:
         point, own = point_folder(runs, experiment), _at_point(copy.deepcopy(model), experiment, trained)
-        first_batch = present(own, first_clips(experiment, VERIFIED_CLIPS), device)
-        cost = cost_model(own, first_batch)
-        if not crew.first(read_evaluated(point, experiment) if crew.is_first else None):
+        with crew.together():
+            first_batch = present(own, first_clips(experiment, VERIFIED_CLIPS), device)
+            cost = cost_model(own, first_batch)
+            known = crew.is_first and read_evaluated(point, experiment) is not None
+        if not crew.first(known):
             started = time.perf_counter()
-            verify(own, first_batch, cost)
+            with crew.together():
+                verify(own, first_batch, cost)
             facts = _evaluate(own, cost, experiment, point, device, crew, report)
             facts["left_out"]["train"] = trained.bad
             facts["stages"] = {
@@ -174,13 +183,15 @@ def _bring(
                 "device": describe_device(device.type)["name"],
                 "processes": crew.size,
             }
-            if crew.is_first:
-                facts["names"] = _write_names(runs, experiment)
-                write_evaluated(point, experiment, facts)
+            with crew.together():
+                if crew.is_first:
+                    facts["names"] = _write_names(runs, experiment)
+                    write_evaluated(point, experiment, facts)
         ready.append(Point(own, experiment, cost))
-    if crew.is_first and timed:
-        for timing in dict.fromkeys(each.experiment.timing for each in ready):
-            _time([each for each in ready if each.experiment.timing == timing], runs, report)
+    with crew.together():
+        if crew.is_first and timed:
+            for timing in dict.fromkeys(each.experiment.timing for each in ready):
+                _time([each for each in ready if each.experiment.timing == timing], runs, report)
 
 
 def _write_names(runs: Path, experiment: Experiment) -> str:
@@ -252,13 +263,15 @@ def _evaluate(
     report: Report,
 ) -> dict[str, Any]:
     """The deterministic part of a point's record; the first process writes its other files."""
-    witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
-    clips = validation(experiment, on_device=device.type != "cpu")
+    with crew.together():
+        witnesses = reconcile(model, present(model, first_clips(experiment, COUNTED_CLIPS), device))
+        clips = validation(experiment, on_device=device.type != "cpu")
     samples, bad = evaluate(model, clips, experiment, cost, device, report, crew)
-    preview = preview_clips(experiment, samples, PREVIEW_CLIPS)
-    if crew.is_first:
-        write_samples(point / "samples.parquet", samples)
-        write_preview(point / "clips.jpg", preview)
+    with crew.together():
+        preview = preview_clips(experiment, samples, PREVIEW_CLIPS)
+        if crew.is_first:
+            write_samples(point / "samples.parquet", samples)
+            write_preview(point / "clips.jpg", preview)
     metrics = compute_metrics(samples)
     return {
         "training_id": experiment.training_id,

@@ -106,8 +106,9 @@ def train(
     if not run.resume():
         with team.together():
             start_from(model, experiment)
-    if team.is_first:
-        write_description(folder, experiment)
+    with team.together():
+        if team.is_first:
+            write_description(folder, experiment)
     if run.step < experiment.steps:
         _loop(run, report, validate)
     return model.eval(), run
@@ -116,8 +117,10 @@ def train(
 def _loop(run: State, report: Report, validate: Validate | None) -> None:
     experiment = run.experiment
     data, training = experiment.data, experiment.training
+    with run.team.together():
+        source = find_dataset(data.dataset).open(data)
     clips = TrainingClips(
-        find_dataset(data.dataset).open(data),
+        source,
         clips=data.train_clips,
         frames=experiment.model.frames,
         batch=training.batch,
@@ -148,7 +151,8 @@ def _loop(run: State, report: Report, validate: Validate | None) -> None:
             # After a line of progress and a validation, so that a resumed run logs the same ones; what is reported is
             # kept.
             run.save()
-            report("train", run.step, experiment.steps)
+            with run.team.together():
+                report("train", run.step, experiment.steps)
 
 
 def _after_step(run: State, losses: list[float], kept: dict[str, float]) -> None:

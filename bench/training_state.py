@@ -103,9 +103,10 @@ class State:
         write_text(path, "".join(kept))
 
     def log_line(self, **facts: Any) -> None:
-        """Add what is known of this step to progress.jsonl."""
-        if self.team.is_first:
-            append_line(self.folder / "progress.jsonl", json.dumps({"step": self.step, **facts}))
+        """Add what is known of this step to progress.jsonl; in all processes."""
+        with self.team.together():
+            if self.team.is_first:
+                append_line(self.folder / "progress.jsonl", json.dumps({"step": self.step, **facts}))
 
     def taken(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, the wait for it and its bad videos noted."""

@@ -17,7 +17,7 @@ from bench.data.listing import Prepared, read_prepared
 from bench.data.roots import config_file, find_root
 from bench.data.sampling import MODES
 from bench.data.source import Source
-from bench.data.stored import Stored
+from bench.data.stored import TRAIN_LABELS, Stored
 from bench.data.views import Resizing
 from bench.errors import UserError, unknown
 from bench.fields import Checked, choice, number, switch
@@ -56,6 +56,9 @@ class StoredSettings(Checked):
     width: int = number(0, "pixels, with height", at_least=0)
     multi_scale: bool = switch(True, "training crops of several scales; else the centre")
     flip: bool = switch(True, "training clips are mirrored where their labels allow it")
+    train_label: str = choice(
+        "first", "that a video of several labels is trained as: the first, or one drawn in each epoch", *TRAIN_LABELS
+    )
     decoder: str = choice("pyav", "of video files", "pyav", "torchcodec")
     on_bad: str = choice("stop", "a video that cannot be used ends the run, or is left out and counted", *POLICIES)
 
@@ -173,6 +176,7 @@ class OnDisk(Dataset):
             resizing=Resizing(settings.short_side or round(data.size * 8 / 7), settings.height, settings.width),
             multi_scale=settings.multi_scale,
             flip=settings.flip,
+            train_label=settings.train_label,
             decoder=settings.decoder,
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FOUND = 1  # exit status of a verification that found something
 SHOWN = 10  # videos that were left out, on the terminal
+MIRRORED = {"free": "yes, labels stay", "never": "never", "swap": "yes, left and right change places in labels"}
+KEPT = " (found by an earlier verification; --quick decodes nothing)"
 
 
 # What a data set can be made of, by the option that says so: the others that it needs, and those it may have.
@@ -36,12 +38,19 @@ ALWAYS = ("name", "out", "flip", "workers", "on_bad")
 class DataList:
     """The data sets that are known, what they are, and which are prepared where on this machine."""
 
+    name: tyro.conf.Positional[str] = ""
+    """One of them in detail: what it is published as, where to ask for it, how to prepare it."""
+
     def __call__(self) -> None:
         from bench.data.catalogue import DIGITS
         from bench.data.known import KNOWN
         from bench.data.roots import known_roots, places
 
         roots = known_roots()
+        if self.name:
+            for heading, text in _details(self.name, roots.get(self.name), {DIGITS, *KNOWN, *roots}):
+                print(f"{heading:<12} {text}")
+            return
         rows = [
             ("name", "classes", "train", "val", "metric", "where"),
             (DIGITS, "16", "any", "any", "top1", "generated, nothing to prepare"),
@@ -52,7 +61,7 @@ class DataList:
             # The last column as long as it is, so that a path can be copied.
             print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]))
         print(f"Found by {places()}.")
-        print("Where to ask for the others, and how to prepare them: docs/datasets.md.")
+        print("Where to ask for one, and how to prepare it: afbench data list NAME, and docs/datasets.md.")
 
 
 def _facts(name: str, place: tuple[Path, str] | None) -> tuple[str, str, str, str, str]:
@@ -69,6 +78,42 @@ def _facts(name: str, place: tuple[Path, str] | None) -> tuple[str, str, str, st
         return "?", "?", "?", "?", str(error)
     counts, where = prepared.counts, f"{place[0]} (by {place[1]})"
     return str(len(prepared.classes)), str(counts["train"]), str(counts["val"]), prepared.metric, where
+
+
+def _details(name: str, place: tuple[Path, str] | None, names: set[str]) -> Iterator[tuple[str, str]]:
+    """What is published of a data set, and what is here of it."""
+    from bench.data.catalogue import DIGITS
+    from bench.data.known import KNOWN
+    from bench.data.listing import read_prepared
+
+    if name not in names:
+        raise unknown("data set", name, names)
+    if name == DIGITS:
+        yield "here", "generated, nothing to prepare"
+        return
+    if name in KNOWN:
+        known = KNOWN[name]
+        yield "title", known.title
+        yield "published", f"{known.classes} classes, {_counted(known.videos)}"
+        yield "metric", known.metric
+        yield "mirrored", MIRRORED[known.flip]
+        yield "annotations", known.annotations
+        yield "media", known.media + (f", named {known.template}" if known.template else "")
+        yield "ask at", known.address
+        yield "prepare", f"afbench data prepare {name} --annotations DIR --media DIR"
+    if place is None:
+        yield "here", "not prepared"
+        return
+    prepared = read_prepared(place[0])
+    yield "here", f"{place[0]} (by {place[1]})"
+    left_out = len(prepared.made.get("left_out", ()))
+    yield "", f"{len(prepared.classes)} classes, {_counted(prepared.counts)}; {left_out} left out"
+    yield "", f"{prepared.layout.kind} in {prepared.media}"
+    yield "", f"metric {prepared.metric}, mirrored: {MIRRORED[prepared.flip]}"
+
+
+def _counted(videos: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in videos.items())
 
 
 @dataclass(frozen=True)
@@ -230,10 +275,17 @@ def _beware(name: str, prepared: Prepared) -> Iterator[str]:
         for split, published in KNOWN[name].videos.items():
             if prepared.counts[split] != published:
                 yield f"{prepared.counts[split]:,} {split} videos, of {published:,} that are published"
-    trained = {label for item in prepared.items("train") for label in item.labels}
+    labels = [item.labels for item in prepared.items("train")]
+    trained, first = {label for of_video in labels for label in of_video}, {of_video[0] for of_video in labels}
     if len(trained) < len(prepared.classes):
         without = [name for label, name in enumerate(prepared.classes) if label not in trained]
         yield f"classes without a training video: {len(without)} of {len(prepared.classes)}, as {without[0]!r}"
+    if never := sorted(trained - first):
+        yield (
+            f"a video is trained as the first of its labels, which {len(never)} of {len(prepared.classes)} classes "
+            f"never are, as {prepared.classes[never[0]]!r}: --set data.settings.train_label=drawn trains it as any of "
+            "them, drawn in each epoch"
+        )
     pairs = swaps(tuple(prepared.classes)) if prepared.flip == "free" else ()
     if pairs:
         one, other = (prepared.classes[number] for number in pairs[0])
@@ -253,7 +305,7 @@ class DataVerify:
     name: tyro.conf.Positional[str]
     """Of the data set."""
     quick: bool = False
-    """Only whether the files are there, without decoding them."""
+    """Only whether the files are there, without decoding them; what a full verification found damaged is kept."""
     workers: int = 0
     """Processes; 0 is one per core."""
 
@@ -270,7 +322,7 @@ class DataVerify:
         with _bar(f"verifying {self.name}") as report:
             problems = verify(prepared, workers=_processes(self.workers), quick=self.quick, report=report)
         for each in problems:
-            print(f"{each.split}: {each.path}: {each.kind}: {each.text}")
+            print(f"{each.split}: {each.path}: {each.kind}: {each.text}{KEPT if each.before else ''}")
         path = write_problems(prepared, problems)
         total = sum(prepared.counts.values())
         print(f"{total} videos, {len(problems)} problems, listed in {path}", file=sys.stderr)

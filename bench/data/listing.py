@@ -5,8 +5,7 @@
     ROOT/val.txt
     ROOT/frames/...       a folder of pictures an item; or a folder elsewhere of such folders, or of video files
 
-List files are those of TSN and TSM, so lists that exist can be taken over; those of AR-Net and its descendants for
-ActivityNet and FCVID, which have commas between the columns, are read too.
+List files are those of TSN and TSM, so lists that exist can be taken over.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench.data.items import Item, Items, parse_list
 from bench.errors import UserError, unknown
 from bench.files import write_json, write_text
 
@@ -46,27 +46,6 @@ VALUES = {
     "splits": dict,
     "made": dict,
 }
-# With commas: path, frames, labels. The path ends where two or more numbers are left.
-COMMAS = re.compile(r"(.+?),\s*(\d+),\s*(\d+(?:,\s*\d+)*)\s*")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One video of a data set.
-
-    Attributes:
-        path: of its folder of frames, or its file, below the folder of the media.
-        frames: how many it has.
-        labels: indices of its classes, the first of which it is trained as.
-    """
-
-    path: str
-    frames: int
-    labels: tuple[int, ...]
-
-    def line(self) -> str:
-        """As it stands in a list file."""
-        return f"{self.path} {self.frames} {','.join(map(str, self.labels))}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +116,7 @@ class Prepared:
         """Folder of the items."""
         return self.root / self.layout.media
 
-    def items(self, split: str) -> list[Item]:
+    def items(self, split: str) -> Items:
         """The items of a split.
 
         Raises:
@@ -179,81 +158,6 @@ def read_list(path: Path) -> str:
 def digest(text: str) -> str:
     """By which a changed list is found."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def parse_list(text: str, path: Path, classes: int) -> list[Item]:
-    """The items of a list file.
-
-    Raises:
-        UserError: naming the file, the line and what was expected.
-    """
-    items = []
-    for where, line in lines_of(text, path):
-        item = parse_line(line, where)
-        check_labels(item, where, classes)
-        items.append(item)
-    if not items:
-        raise UserError(f"{path} lists nothing; expected a line for each video.")
-    return items
-
-
-def lines_of(text: str, path: Path) -> Iterable[tuple[str, str]]:
-    """Where it is and what it says, for each line that is not blank."""
-    return [(f"{path}, line {number}", line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-
-
-def parse_line(line: str, where: str) -> Item:
-    """The item of a line.
-
-    Raises:
-        UserError: naming where it is and what was expected.
-    """
-    columns: list[str] = line.rsplit(maxsplit=2)
-    try:
-        item = _item(columns)
-    except (IndexError, ValueError):
-        match = COMMAS.fullmatch(line)
-        if match is None:
-            raise UserError(
-                f"{where} is {line!r}; expected a path, a number of frames and a label, for example: clips/1 48 3"
-            ) from None
-        item = _item(match.groups())
-    if item.frames < 1:
-        raise UserError(f"{where} has {item.frames} frames; expected at least 1. {_as_read(item)}")
-    return item
-
-
-def _item(columns: Sequence[str]) -> Item:
-    return Item(columns[0].strip(), int(columns[1]), tuple(map(int, columns[2].split(","))))
-
-
-def check_labels(item: Item, where: str, classes: int) -> None:
-    """UserError for a label that is no class."""
-    for label in item.labels:
-        if not 0 <= label < classes:
-            raise UserError(
-                f"{where} has label {label}; expected 0 to {classes - 1}, since there are {classes}. {_as_read(item)}"
-            )
-
-
-def _as_read(item: Item) -> str:
-    """What a line was taken for, which shows where its columns are others."""
-    return f"The line is read as `path frames label`: {item.path!r}, {item.frames}, {','.join(map(str, item.labels))}."
-
-
-def check_path(path: str) -> None:
-    """UserError for a path that a list file cannot hold."""
-    line = Item(path, 1, (0,)).line()
-    try:
-        line.encode()
-        fits = line.splitlines() == [line] and parse_line(line, path).path == path
-    except (UnicodeEncodeError, UserError):
-        fits = False
-    if not fits:
-        raise UserError(
-            f"The path {path!r} cannot stand in a list file; expected UTF-8 without line breaks and without a blank at "
-            "either end. Rename it."
-        )
 
 
 def write_prepared(

@@ -8,8 +8,9 @@ from typing import Any
 
 from bench.data.annotations import Finder, read_annotations
 from bench.data.catalogue import DIGITS, NAME
+from bench.data.items import parse_list
 from bench.data.known import KNOWN, Known, swaps
-from bench.data.listing import FLIPS, SPLITS, Layout, parse_list, read_list
+from bench.data.listing import FLIPS, SPLITS, Layout, read_list
 from bench.data.own import Splitting, entries_of, rows_of_folder, rows_of_table
 from bench.data.prepare import FRAMES, Entry, Pictures, Plan
 from bench.errors import UserError, unknown

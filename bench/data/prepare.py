@@ -17,13 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.listing import BEGUN, DESCRIPTION, SPLITS, Item, Layout, Prepared, check_path, list_file, write_prepared
+from bench.data.items import Item, check_path
+from bench.data.listing import BEGUN, DESCRIPTION, SPLITS, Layout, Prepared, list_file, write_prepared
 from bench.data.pool import Died, each
 from bench.errors import BadClip, UserError
 from bench.fields import Checked, number
 from bench.files import append_line, locked, make_folder, read_lines, write_text
 
 BAD = "bad.csv"  # of a verification
+COLUMNS = ("split", "path", "kind", "text")  # of that
 MENDABLE = ("missing", "short", "long", "damaged")
 PARTIAL = "frames.partial"
 FRAMES = Layout("frames", "frames", "{:05d}.jpg", first=1)
@@ -130,12 +132,13 @@ def prepare(plan: Plan, root: Path, *, workers: int, on_bad: str, report: Report
                     done[entry.path] = made
                     append_line(root / BEGUN, json.dumps(_line(entry, made)))
                 else:
-                    bad[entry.path] = _problem(entry, made, on_bad, "" if done else _other_frames(plan))
+                    bad[entry.path] = _problem(entry, made, on_bad, "" if done else _none_so_far(plan))
                 report(count, len(plan.entries))
         _clear(root)
         bad = {entry.path: bad[entry.path] for entry in plan.entries if entry.path in bad}
         outcome = Outcome(_described(plan, root, done, bad), bad)
-        (root / BAD).unlink(missing_ok=True)  # it was about what was there before
+        if plan.pictures:  # what stays where it is was not made anew
+            (root / BAD).unlink(missing_ok=True)
         return outcome
 
 
@@ -150,15 +153,20 @@ def _problem(entry: Entry, made: str | Died, on_bad: str, hint: str) -> str:
     return problem
 
 
-def _other_frames(plan: Plan) -> str:
+def _none_so_far(plan: Plan) -> str:
     """What is said where no video could be used, which an option may be the cause of."""
     layout = plan.layout
-    if plan.pictures is not None or layout.kind != "frames":
-        return ""
-    return (
-        f" None could be used so far: --media is {layout.media}, --template {layout.template} and --first "
-        f"{layout.first}; expected folders with a {layout.frame(0)} each."
-    )
+    if plan.pictures is None and layout.kind == "frames":
+        return (
+            f" None could be used so far: --media is {layout.media}, --template {layout.template} and --first "
+            f"{layout.first}; expected folders with a {layout.frame(0)} each."
+        )
+    if plan.made.get("from") == "annotations":
+        return (
+            f" None could be used so far: --media is {plan.source}; expected video files of such names in it, in "
+            "whatever folders, unpacked."
+        )
+    return ""
 
 
 def _check(plan: Plan) -> None:
@@ -213,7 +221,7 @@ def _described(plan: Plan, root: Path, done: dict[str, int], bad: dict[str, str]
             first = next(bad[entry.path] for entry in plan.entries if entry.split == split)
             raise UserError(
                 f"No {split} video of {plan.name} is left ({len(bad)} cannot be used). The first: {first}. Expected at "
-                f"least one in train and one in val.{'' if done else _other_frames(plan)}"
+                f"least one in train and one in val.{'' if done else _none_so_far(plan)}"
             )
     pictures = asdict(plan.pictures) if plan.pictures else {}
     return write_prepared(
@@ -299,8 +307,13 @@ def _line(entry: Entry, frames: int) -> dict[str, Any]:
 
 def _found_bad(root: Path) -> set[str]:
     """Items that a verification found to be damaged on disk, which are made anew."""
+    return {row["path"] for row in read_bad(root) if row["kind"] in MENDABLE}
+
+
+def read_bad(root: Path) -> list[dict[str, str]]:
+    """The rows that the last verification left, by COLUMNS; none where there was none, and none of other columns."""
     rows = csv.DictReader(read_lines(root / BAD))
-    return {row["path"] for row in rows if row.get("kind") in MENDABLE and row.get("path")}
+    return [row for row in rows if row.keys() == set(COLUMNS) and all(row.values())]
 
 
 def _check_empty(plan: Plan, root: Path) -> None:

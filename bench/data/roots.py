@@ -81,8 +81,8 @@ def find_root(name: str, known: Iterable[str] = ()) -> Path:
         raise unknown("data set", name, {*known, *roots}, places())
     there = f"there are {', '.join(sorted(roots))}" if roots else "there is none"
     raise UserError(
-        f"The data set {name!r} is not prepared on this machine: of {places()}, {there}. `afbench data prepare {name} "
-        f'--help` says how it is; a line {name} = "/its/folder" in that file, where it is.'
+        f"The data set {name!r} is not prepared on this machine: of {places()}, {there}. `afbench data list {name}` "
+        f'says where to ask for it and how to prepare it; a line {name} = "/its/folder" in that file, where it is.'
     )
 
 

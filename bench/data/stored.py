@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from bench.data import views
 from bench.data.frames import Least, read_frames
-from bench.data.listing import SPLITS, Item, Prepared
+from bench.data.items import Item, Items
+from bench.data.listing import SPLITS, Prepared
 from bench.data.sampling import Times, training_times, validation_times
 from bench.data.source import Sampling, Taken
 from bench.data.views import Part, Resizing, Size
 from bench.errors import BadClip, UserError
 
 MIRRORED = 0.5  # of the training clips, where the labels allow it
+TRAIN_LABELS = ("first", "drawn")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Stored:
         resizing: what crops are taken of.
         multi_scale: whether training crops are drawn in several scales, or are in the centre.
         flip: whether training clips are mirrored where labels allow it.
+        train_label: of several labels the one that a training clip comes first with, one of TRAIN_LABELS.
         decoder: of video files.
     """
 
@@ -47,6 +50,7 @@ class Stored:
     resizing: Resizing = field(default_factory=Resizing)
     multi_scale: bool = True
     flip: bool = True
+    train_label: str = "first"
     decoder: str = "pyav"
 
     @property
@@ -76,6 +80,9 @@ class Stored:
 
         (seen,) = self._parts(item, times, part)
         labels = tuple(self._swaps.get(label, label) for label in item.labels) if mirrored else item.labels
+        if self.train_label == "drawn":
+            first = int(rng.integers(len(labels)))
+            labels = (*labels[first:], *labels[:first])
         return Taken(times, seen, labels, mirrored)
 
     def validation_clips(self, index: int, sampling: Sampling) -> list[Taken]:
@@ -124,23 +131,23 @@ class Stored:
                 "`afbench data prepare` found it; where it was moved, the same command with its new place says so."
             ) from error
 
-    def _items(self, split: str) -> list[Item]:
+    def _items(self, split: str) -> Items:
         return self._training if split == "train" else self._validation
 
     @cached_property
-    def _training(self) -> list[Item]:
+    def _training(self) -> Items:
         return self._used("train")
 
     @cached_property
-    def _validation(self) -> list[Item]:
+    def _validation(self) -> Items:
         return self._used("val")
 
-    def _used(self, split: str) -> list[Item]:
+    def _used(self, split: str) -> Items:
         items, wanted = self.prepared.items(split), self.counts[split]
         if wanted >= len(items):
             return items
         order = np.random.default_rng((self.seed, SPLITS.index(split))).permutation(len(items))
-        return [items[number] for number in np.sort(order[:wanted])]
+        return Items(items[number] for number in np.sort(order[:wanted]).tolist())
 
     @cached_property
     def _swaps(self) -> dict[int, int]:

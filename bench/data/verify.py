@@ -10,20 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from bench.data.frames import read_picture
-from bench.data.listing import (
-    SPLITS,
-    Item,
-    Layout,
-    Prepared,
-    check_labels,
-    digest,
-    lines_of,
-    list_file,
-    parse_line,
-    read_list,
-)
+from bench.data.items import Item, check_labels, lines_of, parse_line
+from bench.data.listing import SPLITS, Layout, Prepared, digest, list_file, read_list
 from bench.data.pool import Died, each
-from bench.data.prepare import BAD, damaged
+from bench.data.prepare import BAD, COLUMNS, damaged, read_bad
 from bench.errors import BadClip, UserError
 from bench.files import replacing
 
@@ -38,19 +28,22 @@ class Problem:
         path: of the item, or the name of the list.
         kind: "missing", "short", "long", "damaged", "label", "twice", or of a list "list".
         text: what was found.
+        before: whether an earlier verification found it, and this one did not look.
     """
 
     split: str
     path: str
     kind: str
     text: str
+    before: bool = False
 
 
 def verify(prepared: Prepared, *, workers: int, quick: bool, report: Report) -> list[Problem]:
     """Look at every item; what is wrong, in the order of the lists.
 
     Args:
-        quick: whether files are found there, without decoding them.
+        quick: whether files are found there, without decoding them; what is listed in ROOT/bad.csv and shows in
+            decoding alone is taken over from there.
 
     Raises:
         UserError: for a list that cannot be read.
@@ -69,20 +62,30 @@ def verify(prepared: Prepared, *, workers: int, quick: bool, report: Report) -> 
         for number, (item, what) in enumerate(results, start=1):
             found[item] = what
             report(number, len(todo))
+    before = _found_by_decoding(prepared) if quick else {}
     for split, item in items:
         what = found[item]
         if isinstance(what, Died):
             what = ("damaged", f"{prepared.media / item.path} kills the process that reads it")
         if what is not None:
             problems.append(Problem(split, item.path, *what))
+        elif (split, item.path) in before:
+            problems.append(before[split, item.path])
     return problems
+
+
+def _found_by_decoding(prepared: Prepared) -> dict[tuple[str, str], Problem]:
+    """What the last verification listed that a quick one neither sees nor denies, by split and path."""
+    kinds = {"damaged"} if prepared.layout.kind == "frames" else {"damaged", "short", "long"}
+    found = [Problem(**row, before=True) for row in read_bad(prepared.root) if row["kind"] in kinds]
+    return {(problem.split, problem.path): problem for problem in found}
 
 
 def write_problems(prepared: Prepared, problems: list[Problem]) -> Path:
     """The list of them, ROOT/bad.csv, empty but for its heading where there are none."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("split", "path", "kind", "text"))
+    writer.writerow(COLUMNS)
     writer.writerows((each.split, each.path, each.kind, each.text) for each in problems)
     path = prepared.root / BAD
     with replacing(path) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -149,6 +150,19 @@ def test_what_ends_one_process_ends_all_of_them_with_its_words(tmp_path: Path, p
     )
     (attempt,) = read_attempts(training_folder(tmp_path / "runs", point))
     assert attempt.error is not None and "clip 5" in attempt.error["text"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["heartbeat.json", "points/*/samples.parquet", "points/*/result.json"])
+def test_what_the_first_process_alone_does_ends_all_of_them_with_its_words(tmp_path: Path, file: str) -> None:
+    """At the start, after the evaluation, and at the end: folders lie where it writes."""
+    point = experiment("tsn", epochs=1)
+    taken = training_folder(tmp_path / "runs", point) / file.replace("*", point.experiment_id)
+    taken.mkdir(parents=True)
+    for rank, done in enumerate(run_together(point, tmp_path / "runs", 2)):
+        said = done.stderr.splitlines()[-1]
+        assert done.returncode and re.search(rf"{re.escape(str(taken))} cannot be (read|written)", said), done.stderr
+        assert ("Process 0 of 2: " in said) == (rank == 1)
 
 
 @pytest.mark.slow

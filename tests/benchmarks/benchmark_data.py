@@ -20,7 +20,8 @@ from PIL import Image
 
 from bench.data.batches import Batch
 from bench.data.frames import read_frames
-from bench.data.listing import Item, Layout, write_prepared
+from bench.data.items import Item
+from bench.data.listing import Layout, write_prepared
 from bench.data.loader import TrainingClips
 from bench.data.stored import Stored
 from bench.data.video import all_frames, read_video

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import html
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -283,6 +285,29 @@ def test_a_file_in_the_place_of_the_report_is_named_before_records_are_read(tmp_
     with pytest.raises(UserError, match="cannot be written"):
         write_site([tmp_path / "nowhere"], tmp_path / place)
     assert (tmp_path / "out").read_text() == "kept"
+
+
+def test_a_report_that_finds_no_room_says_so_and_is_whole_once_there_is_some(
+    runs: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first of its files and at one of the last; the front page is there when all others are."""
+    out = tmp_path / "out"
+    files = {path.relative_to(site): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    for kind in ("assets/*.js", "*/looked-at-*.png"):
+        full = sorted(path for path in files if path.match(kind))[0]
+
+        def sync(descriptor: int, full: Path = full) -> None:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if path.parent == out / full.parent and path.name.startswith(f".{full.name}."):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch, pytest.raises(UserError) as error:
+            patch.setattr("os.fsync", sync)
+            write_site([runs], out)
+        assert f"{out / full} cannot be written (No space left on device). Expected a folder" in str(error.value)
+        assert not list(out.rglob(".*.partial")) and not (out / "index.html").exists()
+    write_site([runs], out)
+    assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
 
 
 def test_single_results_are_reported_alone(runs: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.listing import Item, Layout, write_prepared
+from bench.data.items import Item
+from bench.data.listing import Layout, write_prepared
 
 NAMES = ("something-something-v1", "kinetics-400", "activitynet", "jester", "mine")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import afbench
+from bench.data.known import KNOWN
 from bench.data.listing import read_prepared
 from tests.videos import KINDS, numbered, write_video
 
@@ -58,6 +59,33 @@ def test_what_is_known_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line.startswith("digits-in-motion ") and "nothing to prepare" in line for line in lines)
 
 
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_a_known_data_set_is_described_with_where_to_ask_for_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("list", name) == 0
+    said, known = capsys.readouterr().out, KNOWN[name]
+    for words in (known.title, f"{known.videos['train']:,} train", known.annotations, known.media, known.address):
+        assert words in said
+    assert f"afbench data prepare {name} --annotations" in said and said.endswith("not prepared\n")
+
+
+def test_a_prepared_data_set_is_described_as_it_is_here(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (videos / "run" / "3.mp4").write_bytes(b"no video")
+    assert prepare_own("--keep-videos", "--on-bad", "skip", "--flip", "never") == 0
+    capsys.readouterr()
+    assert data("list", "mine") == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        f"here         {tmp_path}/data/mine (by {tmp_path}/config/data.toml)",
+        "2 classes, 2 train, 2 val; 1 left out",
+        f"videos in {videos}",
+        "metric top1, mirrored: never",
+    ]
+    assert "Unknown data set 'min'. Did you mean 'mine'?" in mistake(capsys, "list", "min")
+    assert data("list", "digits-in-motion") == 0 and "nothing to prepare" in capsys.readouterr().out
+
+
 def test_from_videos_to_a_verified_data_set(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare_own("--short-side", "32") == 0
     said = capsys.readouterr()
@@ -84,6 +112,19 @@ def test_findings_are_printed_and_counted_by_the_exit_status(
     assert f": run/1.mp4: missing: there is no {videos}/run/1.mp4\n" in said.out
     assert f"1 problems, listed in {tmp_path}/data/mine/bad.csv" in said.err
     assert len((tmp_path / "data" / "mine" / "bad.csv").read_text().splitlines()) == 2
+
+
+def test_a_quick_verification_shows_what_a_full_one_found_until_it_is_mended(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare_own("--short-side", "32") == 0
+    (tmp_path / "data/mine/frames/run/1.mp4/00002.jpg").write_bytes(b"")
+    verify = ["verify", "mine", "--workers", "1"]
+    assert data(*verify) == 1 and "--quick" not in capsys.readouterr().out
+    assert data(*verify, "--quick") == 1
+    assert "00002.jpg is empty (found by an earlier verification; --quick decodes" in capsys.readouterr().out
+    assert prepare_own("--short-side", "32") == 0
+    assert data(*verify, "--quick") == 0 and data(*verify) == 0
 
 
 def test_the_variable_says_where_data_sets_go(
@@ -156,6 +197,18 @@ def test_classes_that_nothing_trains_are_said(videos: Path, tmp_path: Path, caps
     table = ["--from-folder", "videos", "--table", "table.csv"]
     assert data("prepare", "mine", *table, "--keep-videos", "--workers", "1") == 0
     assert "beware: classes without a training video: 1 of 2, as 'walk'" in capsys.readouterr().err
+
+
+def test_classes_that_are_never_trained_as_since_others_come_first_are_said(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["run/1.mp4,run|outdoors,train", "walk/1.mp4,walk,train", "run/2.mp4,run|outdoors,val"]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    table = ["--from-folder", "videos", "--table", "table.csv"]
+    assert data("prepare", "mine", *table, "--keep-videos", "--workers", "1") == 0
+    said = capsys.readouterr().err
+    assert "trained as the first of its labels, which 1 of 3 classes never are, as 'outdoors': --set data." in said
+    assert "without a training video" not in said
 
 
 def test_a_damaged_description_is_listed_as_such(

@@ -25,7 +25,7 @@ from bench.data.frames import read_picture
 from bench.data.listing import BEGUN, Layout, read_prepared
 from bench.data.pool import Died, each
 from bench.data.prepare import FRAMES, Entry, Outcome, Pictures, Plan, counted, extract, prepare
-from bench.data.verify import verify, write_problems
+from bench.data.verify import Problem, verify, write_problems
 from bench.data.video import all_frames
 from bench.errors import BadClip, UserError
 from bench.files import locked
@@ -340,6 +340,25 @@ def test_what_a_verification_found_damaged_is_extracted_anew(videos: Path, tmp_p
     prepared = run(plan, tmp_path).prepared
     assert made == ["b", "c"] and not (tmp_path / "bad.csv").exists()
     assert {problem.kind for problem in verify(prepared, workers=1, quick=False, report=lambda *_: None)} <= {"label"}
+
+
+def test_what_was_found_damaged_of_videos_that_stay_is_not_forgotten(videos: Path, tmp_path: Path, alone: None) -> None:
+    """A preparation makes nothing of them anew."""
+    plan = plan_of(videos, "a", "b", layout=Layout("videos", str(videos)), pictures=None)
+    prepared = run(plan, tmp_path).prepared
+    write_problems(prepared, [Problem("train", "run/a.mp4", "damaged", "is damaged in frame 3")])
+    prepared = run(plan, tmp_path).prepared
+    kept = [each for each in verify(prepared, workers=1, quick=True, report=lambda *_: None) if each.kind != "label"]
+    assert [(each.path, each.before) for each in kept] == [("run/a.mp4", True)]
+
+
+def test_videos_of_which_none_is_where_they_should_be(videos: Path, tmp_path: Path, alone: None) -> None:
+    plan = plan_of(videos, "x", "y", source=str(videos), made={"from": "annotations"})
+    for on_bad in ("stop", "skip"):
+        said = refused(plan, tmp_path / "root", on_bad)
+        assert "x.mp4 was not found" in said and f"None could be used so far: --media is {videos}; expected" in said
+    plan = plan_of(videos, "a", "y", source=str(videos), made={"from": "annotations"})
+    assert "None could be used" not in refused(plan, tmp_path / "root")
 
 
 def test_a_video_that_is_nowhere_is_said_to_be(videos: Path, tmp_path: Path, alone: None) -> None:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.data import video
-from bench.data.listing import Item, Layout, Prepared, write_prepared
+from bench.data.items import Item
+from bench.data.listing import Layout, Prepared, write_prepared
 from bench.data.loader import TrainingClips, ValidationClips
 from bench.data.sampling import segment_centres, validation_times
 from bench.data.source import Sampling, Taken
@@ -274,6 +275,20 @@ def test_of_several_labels_all_are_swapped_and_become_targets(tmp_path: Path) ->
     assert batch.labels.tolist() == [2, 1, 0, 2]
     assert batch.targets is not None and batch.targets.dtype == np.bool_
     assert [np.flatnonzero(row).tolist() for row in batch.targets] == [[0, 2], [1], [0, 1], [2]]
+
+
+@pytest.mark.parametrize("flip", ["never", "swap"])
+def test_a_video_of_several_labels_is_trained_as_the_first_or_as_each_in_turn(tmp_path: Path, flip: str) -> None:
+    """With the same pixels, and all labels as targets."""
+    prepared = prepared_frames(tmp_path, labels=((2, 0), (1,), (0, 1), (2,)), flip=flip, metric="map")
+    first, drawn_ones = drawn(prepared), drawn(prepared, train_label="drawn")
+    straight = [clip.labels for clip in drawn_ones if not clip.mirrored]
+    assert 5 < straight.count((0, 2)) < len(straight) - 5 and set(straight) == {(2, 0), (0, 2)}
+    assert {clip.labels for clip in drawn_ones if clip.mirrored} == ({(2, 1), (1, 2)} if flip == "swap" else set())
+    for one, other in zip(first, drawn_ones, strict=True):
+        assert np.array_equal(seen(one), seen(other)) and one.labels in (other.labels, other.labels[::-1])
+    stored = opened(prepared, train_label="drawn")
+    assert ValidationClips(stored, 4, Sampling(2), batch=4).make(0).labels.tolist() == [2, 1, 0, 2]
 
 
 def test_of_single_labels_there_are_no_targets(plain: Prepared) -> None:

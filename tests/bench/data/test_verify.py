@@ -16,7 +16,8 @@ import pytest
 import simplejpeg
 
 from bench.data import verify as module
-from bench.data.listing import Item, Layout, Prepared, write_prepared
+from bench.data.items import Item
+from bench.data.listing import Layout, Prepared, write_prepared
 from bench.data.pool import each
 from bench.data.verify import Problem, look, verify, write_problems
 from bench.errors import UserError
@@ -277,6 +278,36 @@ def test_problems_are_written_as_a_table(frames: Prepared, tmp_path: Path) -> No
             ["val", "a, b", "short", 'has "4" frames'],
             ["val", "a, b", "long", 'has "4" frames'],
         ]
+
+
+def test_a_quick_verification_keeps_what_shows_in_decoding_alone(frames: Prepared, tmp_path: Path) -> None:
+    """What it can judge itself it judges anew; items that are no longer listed are dropped."""
+    damaged = tmp_path / "media" / "d" / "00003.jpg"
+    damaged.write_bytes(b"")
+    gone = Problem("val", "e", "damaged", "was in another list")
+    mended = Problem("train", "run/a", "short", "lacks 1 of 6 frames")
+    write_problems(frames, [mended, *found(frames), gone])
+    for _ in range(2):
+        (kept,) = found(frames, quick=True)
+        assert (kept.path, kept.kind, kept.before) == ("d", "damaged", True) and "00003.jpg is empty" in kept.text
+        write_problems(frames, [kept])
+    damaged.unlink()
+    (seen,) = found(frames, quick=True)
+    assert (seen.kind, seen.before) == ("short", False)
+    damaged.write_bytes(picture())
+    assert found(frames) == []
+
+
+def test_a_quick_verification_keeps_how_many_frames_of_a_video_can_be_decoded(videos: Prepared) -> None:
+    """A quick one counts packets."""
+    write_problems(videos, [Problem("train", "a.webm", "short", "has 4 frames, the list says 6")])
+    (kept,) = found(videos, quick=True)
+    assert (kept.path, kept.kind, kept.before) == ("a.webm", "short", True)
+
+
+def test_a_table_of_other_columns_is_no_earlier_verification(frames: Prepared, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("path,kind\nd,damaged\n")
+    assert found(frames, quick=True) == []
 
 
 def test_nothing_wrong_is_written_as_an_empty_table(frames: Prepared, tmp_path: Path) -> None:
