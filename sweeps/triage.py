@@ -125,6 +125,8 @@ LOST = Kind("lost", "its job is gone and left nothing; submit again", False)
 UNREACHED = Kind("not reached", "its job ended at another training; submit again", False)
 # Before the id of a training that a job comes to, in its log.
 BEGAN = "training "
+# submitit's last word in the log of a job that failed at nothing, or not at all of its trainings.
+WELL = "Job completed successfully"
 
 
 @dataclass(frozen=True)
@@ -157,17 +159,21 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None, trainin
     said_by_job = ((attempt.job if attempt else None) or {}).get("submission") or {}
     if said_by_job.get("log"):
         log = Path(said_by_job["log"])
-    text = tail(log)
+    whole = tail(log)
     state = job.state if job is not None else ""
     error = attempt.error if attempt is not None else None
-    if attempt is None and job is None and not text:
+    if attempt is None and job is None and not whole:
         return Cause(LOST, log=log) if log is not None else None
     if attempt is not None and attempt.ended is not None and error is None:
         return None
-    if attempt is None and _began_others(text, training):
+    text, came_to_it = _part(whole, training)
+    if attempt is None and not came_to_it:
         return Cause(UNREACHED, log=log)
-    if attempt is None and state == "COMPLETED":
-        return Cause(LOST, _telling(text, ""), log)
+    if attempt is None and (state == "COMPLETED" or WELL in whole):
+        # Its other trainings went well; this one may have failed before its attempt began.
+        state = ""
+        if _kind(state, None, text).name == "killed":
+            return Cause(LOST, _telling(text, ""), log)
     kind = _kind(state, error, text)
     if kind.name in ("nccl", "killed"):
         # Of processes that work together one has the reason; the others lost it, or were ended.
@@ -179,10 +185,14 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None, trainin
     return Cause(kind, said or _telling(text, kind.pattern), log)
 
 
-def _began_others(text: str, training: str) -> bool:
-    """Whether a job's log names trainings that it came to, and not this one."""
-    begun = re.findall(rf"^{BEGAN}(\w+)$", text, re.MULTILINE)
-    return bool(training and begun and training not in begun)
+def _part(text: str, training: str) -> tuple[str, bool]:
+    """What a job's log says of one training since the job last came to it, and whether it came to it.
+
+    All of the log, where it names no training.
+    """
+    _, *parts = re.split(rf"^{BEGAN}(\w+)$", text, flags=re.MULTILINE)
+    own = [part for name, part in zip(parts[::2], parts[1::2], strict=True) if name == training]
+    return (own[-1] if own else text), bool(own or not parts or not training)
 
 
 def _beside(log: Path | None) -> list[Path]:

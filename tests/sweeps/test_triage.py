@@ -109,6 +109,37 @@ def test_a_job_that_left_nothing_is_lost_and_no_failure(tmp_path: Path) -> None:
     assert cause is not None and (cause.kind.name, cause.is_failure) == ("lost", False)
 
 
+PACKED = """training aaa
+afbench: The loss became nan at step 3 of 9.
+training bbb
+afbench: timing.device is 'cuda', but torch sees no CUDA device here.
+training ccc
+{end}"""
+
+
+def test_of_a_job_of_several_trainings_each_has_its_own_lines(tmp_path: Path) -> None:
+    """Also where one failed before its attempt began, and the job as a whole went well."""
+    path = said(tmp_path / "log", PACKED.format(end="INFO submitit: Job completed successfully\n"))
+    for done in (job("COMPLETED"), None):
+        cause = cause_of(None, done, path, "bbb")
+        assert cause is not None and (cause.kind.name, cause.is_failure) == ("user", True)
+        assert cause.lines == ("afbench: timing.device is 'cuda', but torch sees no CUDA device here.",)
+        cause = cause_of(None, done, path, "ccc")
+        assert cause is not None and (cause.kind.name, cause.is_failure) == ("lost", False)
+        cause = cause_of(None, done, path, "ddd")
+        assert cause is not None and cause.kind.name == "not reached"
+
+
+def test_what_was_said_of_others_or_before_a_requeue_is_not_why_a_training_was_killed(tmp_path: Path) -> None:
+    path = said(tmp_path / "log", PACKED.format(end="training, step 3 of 9\n"))
+    cause = cause_of(tried(ended=None), job("FAILED"), path, "ccc")
+    assert cause is not None and cause.kind.name == "killed"
+    preempted = "training ccc\nslurmstepd: error: *** JOB 3 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***\n"
+    said(path, f"{preempted}training ccc\ntraining, step 3 of 9\n")
+    cause = cause_of(tried(ended=None), job("FAILED"), path, "ccc")
+    assert cause is not None and (cause.kind.name, cause.is_failure) == ("killed", True)
+
+
 def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     path = said(tmp_path / "log", "x" * TAIL + "\nlast line\n")
     assert len(tail(path)) == TAIL and tail(path).endswith("last line\n")
