@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,8 @@ from sweeps import queue
 from sweeps.ledger import Ledger, Submission
 from sweeps.queue import Job
 from sweeps.triage import Cause, cause_of
+
+log = logging.getLogger(__name__)
 
 State = Literal["done", "running", "queued", "failed", "missing"]
 # Of a record, which is written whole or not at all.
@@ -93,6 +97,12 @@ def plan(points: Sequence[Experiment], runs: Path, must_know: bool = False) -> l
     done = {point.experiment_id for point in points if is_done(point, runs)}
     unfinished = [point for point in points if point.experiment_id not in done]
     scheduler = ask([place for point in unfinished for place in places.get(point.experiment_id, ())], must_know)
+    # A job that ended since then is no more in the queue, and has left its record.
+    done |= {
+        point.experiment_id
+        for point in unfinished
+        if point.experiment_id in places and not _alive(places[point.experiment_id], scheduler) and is_done(point, runs)
+    }
     return [
         Point(point, "done")
         if point.experiment_id in done
@@ -167,18 +177,33 @@ def ask(places: Collection[Place], must_know: bool) -> Scheduler:
         return NO_SCHEDULER
     try:
         waiting = queue.queued()
-    except UserError:
+    except UserError as error:
         if must_know:
             raise
+        _say_once(f"{error} Until then states are told from files alone: a job that seems to wait may be over.")
         return NO_SCHEDULER
     gone = {place.submission.job for place in places if place.id not in waiting}
     return Scheduler(True, waiting, queue.ended(gone))
 
 
+@cache
+def _say_once(words: str) -> None:
+    log.warning("%s", words)
+
+
+def _alive(places: Sequence[Place], scheduler: Scheduler) -> list[Place]:
+    """Those whose jobs wait or run; a job of another cluster, or of somebody's else, may have the same id."""
+    return [
+        place
+        for place in places
+        if (job := scheduler.queued.get(place.id)) is not None and job.name == place.submission.token
+    ]
+
+
 def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: Scheduler) -> Point:
     """The state of a point without a record."""
     evaluated = (point_folder(runs, point) / EVALUATED).exists()
-    alive = [place for place in places if place.id in scheduler.queued]
+    alive = _alive(places, scheduler)
     if alive:
         # A training runs while its times wait for it.
         first = min(alive, key=lambda place: scheduler.queued[place.id].waits)
@@ -187,13 +212,15 @@ def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: S
         return Point(point, "queued" if found.waits else "running", evaluated, first, found, alive=ids)
     place = last_place(places, evaluated)
     job = scheduler.ended.get(place.id) if place else None
+    if job is not None and place is not None and job.name != place.submission.token:
+        job = None
     folder = training_folder(runs, point)
     last = last_attempt(folder, point.experiment_id)
     if last is not None and last.ended is None and is_locked(folder):
         return Point(point, "running", evaluated, place, job)
-    if place is not None and not scheduler.known and last is None:
-        return Point(point, "queued", evaluated, place, job)  # for all that is known
     cause = cause_of(of_job(last, place, places), job, log_of(runs, place) if place else None, point.training_id)
+    if place is not None and not scheduler.known and (last is None or (cause is not None and cause.kind.is_vague)):
+        return Point(point, "queued", evaluated, place, job)  # for all that is known
     if cause is None:
         return Point(point, "missing", evaluated, place, job)
     return Point(point, "failed" if cause.is_failure else "missing", evaluated, place, job, cause)

@@ -5,7 +5,7 @@ Decoration: whether a point is done its record says. Imports no torch.
 
 from __future__ import annotations
 
-import getpass
+import os
 import re
 import shutil
 import subprocess
@@ -77,7 +77,7 @@ def queued() -> dict[str, Job]:
             "There is no squeue here; expected a machine that submits to SLURM, or --cluster local to run on this one."
         )
     form = "%i|%T|%r|%N|%j|%M"
-    lines = _answer("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", form)
+    lines = _answer("squeue", "--noheader", "--array", "--user", str(os.geteuid()), "--format", form)
     fields = (line.split("|") for line in lines if line.count("|") == form.count("|"))
     jobs = (Job(name, state, "" if why == "None" else why, *more) for name, state, why, *more in fields)
     return {job.id: job for job in jobs}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.status import Status
 
 BAR = 60  # characters
+TOKEN = "afbench-TOKEN"  # of a submission that was not made
 
 
 def counted(count: int, what: str) -> str:
@@ -68,17 +69,21 @@ def print_submission(handed: Handed, runs: Path, dry: bool) -> None:
     from sweeps.slurm import script_of
 
     for array, submission in handed.arrays:
-        if dry:
-            print(script_of(array, runs / FOLDER / "afbench-TOKEN"))
         what = "times" if array.timed else "trainings"
         points = sum(map(len, array.tasks))
         after = ", each after its training" if array.after else ""
         name = f"job {submission.job}" if submission else "an array"
         print(f"{name}: {what} of {counted(points, 'point')} in {counted(len(array.tasks), 'job')}{after}")
+        if dry:
+            print(script_of(array, runs / FOLDER / TOKEN, TOKEN, "JOB" if array.after else ""))
     counts = Counter(point.state for point in handed.points)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     nothing = "" if handed.arrays and not dry else " Nothing was submitted."
     print(f"{counted(len(handed.points), 'point')}: {states}.{nothing}")
+    taken = {point.experiment_id for array, _ in handed.arrays for task in array.tasks for point in task}
+    left = sum(point.state == "failed" and point.experiment.experiment_id not in taken for point in handed.points)
+    if left:
+        print(f"Left for --retry: {counted(left, 'failed point')} (`sweep triage` says why).")
     ending = sum(point.job is not None and point.job.ends for point in handed.points)
     if ending:
         print(f"{counted(ending, 'point')} of jobs that still end: submit again when they have.")

@@ -6,13 +6,13 @@ Imports no torch.
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import subprocess
-import tempfile
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +25,20 @@ from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.files import clock_of, make_folder
 from sweeps import queue
+from sweeps.arrays import Array, arrays_of
 from sweeps.clusters import Cluster, Resources
 from sweeps.estimate import estimate
 from sweeps.job import Work
 from sweeps.ledger import Ledger, Submission
-from sweeps.plan import Point, by_training, plan
+from sweeps.plan import Point, plan
 from sweeps.snapshot import lines_for, snapshot
 
 log = logging.getLogger(__name__)
 
-# What SLURM allows where it does not say.
-LARGEST_ARRAY = 1001
 SNAPSHOTS = "snapshots"
 PATIENCE = 120  # seconds for sbatch to say what it thinks
 ENDING = 60.0  # and for jobs to end that were cancelled; SLURM kills them after half of it, where nothing else is set
 POLL = 2.0
-Seconds = Callable[[Point], float | None]
-"""How long a point will take, None where nobody knows."""
-
-
-def unknown(point: Point) -> None:
-    """Of any point."""
-
-
-@dataclass(frozen=True)
-class Array:
-    """Jobs that ask for the same, handed over together.
-
-    Attributes:
-        tasks: the points of each job, those of a training one after the other.
-        timed: whether times are measured; otherwise points are trained and evaluated.
-        after: the array whose job of the same number must have ended well before; None for none.
-    """
-
-    tasks: tuple[tuple[Experiment, ...], ...]
-    timed: bool
-    resources: Resources
-    after: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +82,8 @@ def submit(
     if dry:
         found = plan(points, runs, must_know=shutil.which("squeue") is not None)
         arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
+        if shutil.which("sbatch") is not None:
+            _ask_all(arrays)
         return Handed(found, [(array, None) for array in arrays])
     make_folder(runs)
     _compare_clocks(runs)
@@ -114,11 +93,7 @@ def submit(
         if fixed:
             cluster = cluster.after(lines_for(snapshot(ledger.folder / SNAPSHOTS)))
         arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
-        kinds: dict[Resources, Array] = {}
-        for array in arrays:
-            kinds.setdefault(array.resources, array)
-        for array in kinds.values():
-            _ask(array, ledger.folder)
+        _ask_all(arrays)
         handed: dict[int, Submission] = {}
         for array in arrays:
             after = handed.get(id(array.after))
@@ -168,79 +143,16 @@ def check(points: Sequence[Experiment], cluster: Cluster, runs: Path) -> None:
 
 def withdraw_orphans(ledger: Ledger) -> None:
     """Take back what a submitter that was killed may have handed over without noting it."""
-    orphans = {each.token: each for each in ledger.read() if not each.job and not each.withdrawn}
+    # Also those that were withdrawn: an sbatch may outlive its submitter, or fail though SLURM has the job.
+    orphans = {each.token: each for each in ledger.read() if not each.job}
     if not orphans:
         return
     jobs = [job.id for job in queue.queued().values() if job.name in orphans]
     if jobs:
         queue.cancel({job.partition("_")[0] for job in jobs})
     for submission in orphans.values():
-        ledger.withdraw(submission)
-
-
-def arrays_of(
-    points: Sequence[Point], cluster: Cluster, retry: str, recipe: str, seconds: Seconds = unknown
-) -> list[Array]:
-    """What to hand over: each training with its points, its times after it, in a drawn order.
-
-    Args:
-        seconds: that a point will take; short ones share a job.
-    """
-    trainings = by_training([point for point in points if is_wanted(point, retry)], recipe)
-    new = [group for group in trainings if not all(point.evaluated for point in group)]
-    ready = [group for group in trainings if all(point.evaluated for point in group)]
-    # Processes that train together leave together: after a failure of one nothing else of the job would run.
-    pack = cluster.training.pack if cluster.training.processes == 1 else 0
-    largest = largest_array()
-    arrays: list[Array] = []
-    for groups in _chunks(_packed(new, pack, seconds), largest):
-        unevaluated = [[point for point in group if not point.evaluated] for group in groups]
-        first = Array(_tasks(unevaluated), False, cluster.training)
-        arrays += [first, Array(_tasks(groups), True, cluster.timing, first)]
-    for groups in _chunks(_packed(ready, cluster.timing.pack, seconds), largest):
-        arrays.append(Array(_tasks(groups), True, cluster.timing))
-    return arrays
-
-
-def _packed(groups: Sequence[list[Point]], minutes: int, seconds: Seconds) -> list[list[Point]]:
-    """Neighbours together as long as they take no longer than so many minutes."""
-    packed: list[list[Point]] = []
-    spent: float | None = None
-    for group in groups:
-        each = [seconds(point) for point in group]
-        takes = None if None in each else sum(one for one in each if one is not None)
-        if takes is None or spent is None or spent + takes > 60 * minutes:
-            packed.append([])
-            spent = 0.0
-        packed[-1] += group
-        spent = None if takes is None else spent + takes
-    return packed
-
-
-def _tasks(groups: Sequence[Sequence[Point]]) -> tuple[tuple[Experiment, ...], ...]:
-    return tuple(tuple(point.experiment for point in group) for group in groups)
-
-
-def is_wanted(point: Point, retry: str) -> bool:
-    """Whether a submission takes up the point."""
-    if point.state != "failed":
-        return point.state == "missing"
-    assert point.cause is not None
-    limit = {"timeout": "timeout", "out of memory": "oom"}.get(point.cause.kind.name, "failed")
-    return retry in ("all", limit)
-
-
-def _chunks(groups: Sequence[list[Point]], size: int) -> Iterator[list[list[Point]]]:
-    rest = iter(groups)
-    while chunk := list(islice(rest, size)):
-        yield chunk
-
-
-def largest_array() -> int:
-    """Jobs of an array that SLURM takes."""
-    if shutil.which("scontrol") is None:
-        return LARGEST_ARRAY
-    return max(int(queue.setting("MaxArraySize") or LARGEST_ARRAY), 1)
+        if not submission.withdrawn:
+            ledger.withdraw(submission)
 
 
 # --- Scripts ----------------------------------------------------------------------------------------------------------
@@ -265,6 +177,7 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
         "account": asked.account,
         "qos": asked.qos,
         "constraint": asked.constraint,
+        "exclude": asked.exclude,
         "cpus_per_task": asked.cpus,
         "setup": asked.setup.splitlines(),
         "exclusive": asked.exclusive,
@@ -284,33 +197,37 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
     }
 
 
-def script_of(array: Array, folder: Path, name: str = "afbench", after: str = "") -> str:
-    """The text that sbatch gets."""
+def script_of(array: Array, folder: Path, name: str, after: str = "") -> str:
+    """The text that sbatch gets, by a function that submitit has not made public; a test compares it with what came."""
     count = len(array.tasks) if len(array.tasks) > 1 else None
-    command = f"python -u -m submitit.core._submit {folder}"
+    command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     text: str = engine._make_sbatch_string(
         command=command, folder=folder, map_count=count, **parameters_of(array, name, after)
     )
     return text
 
 
-def _ask(array: Array, folder: Path) -> None:
-    """UserError where SLURM would refuse such jobs; nothing is submitted."""
+def _ask_all(arrays: Sequence[Array]) -> None:
+    """UserError where SLURM would refuse jobs of any kind; nothing is submitted."""
+    kinds: dict[Resources, Array] = {}
+    for array in arrays:
+        kinds.setdefault(replace(array.resources, parallel=0), array)
+    for array in kinds.values():
+        _ask(array)
+
+
+def _ask(array: Array) -> None:
     if shutil.which("sbatch") is None:
         raise UserError(
             "There is no sbatch here; expected a machine that submits to SLURM, or --cluster local to run on this one."
         )
-    with tempfile.NamedTemporaryFile("w", suffix=".sh", dir=folder) as script:
-        script.write(script_of(array, folder))
-        script.flush()
-        try:
-            done = subprocess.run(
-                ["sbatch", "--test-only", script.name], capture_output=True, text=True, timeout=PATIENCE
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UserError(
-                f"sbatch does not answer ({error}); expected SLURM's controller to be up. Nothing was submitted."
-            ) from error
+    script = script_of(array, Path("logs"), "afbench")
+    try:
+        done = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(
+            f"sbatch does not answer ({error}); expected SLURM's controller to be up. Nothing was submitted."
+        ) from error
     if done.returncode:
         said = " ".join(done.stderr.replace("sbatch:", "").split())
         asked = array.resources

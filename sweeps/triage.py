@@ -22,6 +22,7 @@ class Kind:
         advice: what to do.
         is_failure: whether the same would happen again; otherwise the next submission takes it up.
         is_mistake: whether it has nothing to do with the point, so that the same would happen to others.
+        is_vague: whether a job that goes on, or will after a requeue, leaves the same behind.
         pattern: that tells it in a log.
         states: that tell it in the scheduler's words.
         errors: Python exceptions that tell it.
@@ -34,6 +35,7 @@ class Kind:
     states: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     is_mistake: bool = False
+    is_vague: bool = False
 
 
 # In the order in which they are tried: what says more comes first.
@@ -53,6 +55,7 @@ KINDS = (
         r"DUE TO PREEMPTION",
         states=("PREEMPTED", "REVOKED"),
         errors=("SystemExit",),
+        is_vague=True,
     ),
     Kind(
         "node", "submit again to go on on another node", False, r"NODE FAILURE|node failure", ("NODE_FAIL", "BOOT_FAIL")
@@ -68,7 +71,8 @@ KINDS = (
     Kind(
         "out of memory",
         "of the GPU: a smaller training.micro_batch or timing.batch; of the node: more --memory, fewer runtime.workers",
-        pattern=r"out of memory|OutOfMemoryError|oom[-_ ]kill|OUT_OF_MEMORY|MemoryError",
+        pattern=r"out of memory|OutOfMemoryError|oom[-_ ]kill|OUT_OF_MEMORY|MemoryError"
+        r"|worker that makes clips died \(killed by SIG(KILL|BUS)",
         states=("OUT_OF_MEMORY",),
         errors=("OutOfMemoryError", "MemoryError"),
     ),
@@ -82,7 +86,8 @@ KINDS = (
         "nccl",
         "processes did not reach each other: NCCL_DEBUG=INFO in the profile's setup says more; NCCL_SOCKET_IFNAME "
         "names the network",
-        pattern=r"NCCL|ProcessGroup|gloo|did not find the others",
+        # What is only information, or a warning at the end of any process, is no reason.
+        pattern=r"^(?!.*(NCCL INFO|NCCL version|[Ww]arning)).*(NCCL|ProcessGroup|gloo|did not find the others)",
     ),
     Kind(
         "cuda",
@@ -118,11 +123,12 @@ KINDS = (
         "killed",
         "its log ends without a word, as where a node's memory ran out or somebody killed it; submit with --retry "
         "failed",
+        is_vague=True,
     ),
 )
 UNKNOWN = Kind("error", "its log says more; submit with --retry failed")
-LOST = Kind("lost", "its job is gone and left nothing; submit again", False)
-UNREACHED = Kind("not reached", "its job ended at another training; submit again", False)
+LOST = Kind("lost", "its job is gone and left nothing; submit again", False, is_vague=True)
+UNREACHED = Kind("not reached", "its job ended at another training; submit again", False, is_vague=True)
 # Before the id of a training that a job comes to, in its log.
 BEGAN = "training "
 # submitit's last word in the log of a job that failed at nothing, or not at all of its trainings.

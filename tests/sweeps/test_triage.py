@@ -73,6 +73,10 @@ def test_the_schedulers_word_tells(tmp_path: Path, state: str, kind: str, is_fai
         (TRACE + "ValueError: what was that\n", "error", "ValueError: what was that"),
         ("bash: python: command not found\n", "import", "command not found"),
         ("training, step 3 of 9\n", "killed", "step 3 of 9"),
+        ("n1:7:9 [0] NCCL INFO Bootstrap\nstep 3 of 9\n", "killed", "step 3 of 9"),
+        ("[rank0]:[W1 ProcessGroupNCCL.cpp:9] Warning: WARNING: process group ...\nstep 3\n", "killed", "step 3"),
+        ("afbench: A worker that makes clips died (killed by SIGKILL).\n", "out of memory", "SIGKILL"),
+        ("afbench: A worker that makes clips died (killed by SIGSEGV).\n", "data", "SIGSEGV"),
     ],
 )
 def test_the_log_tells_and_its_lines_are_shown(tmp_path: Path, log: str, kind: str, line: str) -> None:
@@ -134,7 +138,9 @@ def test_what_was_said_of_others_or_before_a_requeue_is_not_why_a_training_was_k
     path = said(tmp_path / "log", PACKED.format(end="training, step 3 of 9\n"))
     cause = cause_of(tried(ended=None), job("FAILED"), path, "ccc")
     assert cause is not None and cause.kind.name == "killed"
-    preempted = "training ccc\nslurmstepd: error: *** JOB 3 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***\n"
+    preempted = (
+        "training ccc\nslurmstepd: error: *** JOB 3 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***\n"
+    )
     said(path, f"{preempted}training ccc\ntraining, step 3 of 9\n")
     cause = cause_of(tried(ended=None), job("FAILED"), path, "ccc")
     assert cause is not None and (cause.kind.name, cause.is_failure) == ("killed", True)
