@@ -22,6 +22,8 @@ HOPELESS = re.compile(
     r"Bad|Invalid|Held|NeverSatisfied|^Partition(TimeLimit|NodeLimit|Config|Down|Inactive)|^(QOS|Assoc)Max\w*(PerJob|PerNode)"
     r"|^AccountNotAllowed|^QOSNotAllowed|^Reservation(Invalid|Deleted)"
 )
+SERVING = ("idle", "allocated", "mixed", "completing", "planned", "reserved")
+GPUS = re.compile(r"gpu(?::[^,:()]+)?:(\d+)")
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED", "RESIZING", "SPECIAL_EXIT")
 
 
@@ -64,6 +66,39 @@ class Job:
         days, _, clock = self.elapsed.rpartition("-")
         parts = [int(part) for part in clock.split(":") if part.isdigit()]
         return 86400.0 * int(days or 0) + sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of a partition.
+
+    Attributes:
+        serves: whether it takes jobs now or when others end; not one that is down, drained, or of a partition that is.
+        memory: MB.
+    """
+
+    serves: bool
+    cpus: int
+    memory: int
+    gpus: int
+    features: frozenset[str]
+
+
+def nodes(partition: str) -> list[Node]:
+    """Of a partition, the default one where none is named; none where SLURM does not say."""
+    form = "%P|%a|%T|%c|%m|%G|%f"
+    try:
+        lines = _answer("sinfo", "--noheader", "--Node", "--format", form, *(["-p", partition] if partition else []))
+    except UserError:
+        return []
+    found = []
+    for line in lines:
+        name, up, state, cpus, memory, gres, features = line.split("|")
+        if partition or name.endswith("*"):
+            serves = up == "up" and state.rstrip("*~#!%$@^-+") in SERVING
+            gpus = sum(map(int, GPUS.findall(gres)))
+            found.append(Node(serves, int(cpus), int(memory.rstrip("+")), gpus, frozenset(features.split(","))))
+    return found
 
 
 def queued() -> dict[str, Job]:

@@ -36,6 +36,8 @@ from sweeps.snapshot import lines_for, snapshot
 log = logging.getLogger(__name__)
 
 SNAPSHOTS = "snapshots"
+# What sbatch --test-only says of jobs that no node can run, but also where such nodes are only down or drained.
+UNAVAILABLE = "node configuration is not available"
 PATIENCE = 120  # seconds for sbatch to say what it thinks
 ENDING = 60.0  # and for jobs to end that were cancelled; SLURM kills them after half of it, where nothing else is set
 POLL = 2.0
@@ -231,11 +233,33 @@ def _ask(array: Array) -> None:
     if done.returncode:
         said = " ".join(done.stderr.replace("sbatch:", "").split())
         asked = array.resources
+        down = sum(not node.serves and _could(node, asked) for node in queue.nodes(asked.partition))
+        if UNAVAILABLE in said and down:
+            log.warning(
+                "%s jobs will wait: what could run them is down or drained (%d of the nodes, see sinfo -R).",
+                "Timing" if array.timed else "Training",
+                down,
+            )
+            return
         raise UserError(
             f"SLURM refuses {'timing' if array.timed else 'training'} jobs with partition {asked.partition!r}, account "
             f"{asked.account!r}, qos {asked.qos!r}, {asked.nodes} nodes of {asked.gpus} GPUs {asked.gpu_type!r}, time "
             f"{asked.time}: {said}. Nothing was submitted; expected other values in clusters.toml or by flags."
         )
+
+
+def _could(node: queue.Node, asked: Resources) -> bool:
+    """Whether a node is large enough; features that are not simply all of some names are left to SLURM."""
+    memory = int(asked.memory[:-1]) * 1024 ** ("KMGT".index(asked.memory[-1]) - 1) if asked.memory else 0
+    features = (
+        set(asked.constraint.split("&")) if asked.constraint and not set("|[(*") & set(asked.constraint) else set()
+    )
+    return (
+        node.cpus >= asked.tasks_per_node * max(asked.cpus, 1)
+        and node.memory >= memory
+        and node.gpus >= asked.gpus
+        and features <= node.features
+    )
 
 
 def _hand_over(

@@ -393,6 +393,40 @@ def test_what_slurm_refuses_is_said_before_anything_is_submitted(fake: Path, tmp
     assert Ledger(tmp_path).read() == [] and not (fake / "number").exists()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "flags", "waits"),
+    [
+        ("gpu*|up|drained*|8|64000|gpu:h100:4(S:0-1)|h100,ib", {}, True),
+        ("gpu*|down|idle|8|64000|gpu:4|(null)", {"gpus": 4}, True),
+        ("gpu*|up|idle|8|64000|gpu:4|(null)", {}, False),
+        ("gpu*|up|down|8|64000|gpu:4|(null)", {"cpus": 9}, False),
+        ("gpu*|up|down|8|64000|gpu:4|(null)", {"memory": "63G"}, False),
+        ("gpu*|up|down|8|64000|gpu:a:2,gpu:b:1|(null)", {"gpus": 4}, False),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib", {"constraint": "h100&ib"}, True),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib", {"constraint": "a100"}, False),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib", {"constraint": "a100|h100"}, True),
+        ("other|up|down|8|64000|gpu:4|(null)", {}, False),
+        ("", {}, False),
+    ],
+)
+def test_jobs_wait_for_nodes_that_are_down_and_are_refused_where_none_could(
+    fake: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, nodes: str, flags: dict[str, object], waits: bool
+) -> None:
+    """sbatch --test-only says the same of both."""
+    (fake / "sinfo").write_text(f"#!/bin/bash\n[ -n '{nodes}' ] && echo '{nodes}'\nexit 0\n")
+    (fake / "sinfo").chmod(0o755)
+    refusal = 'if [ "$1" = --test-only ]; then echo "Requested node configuration is not available" >&2; exit 1; fi'
+    (fake / "sbatch").write_text(SBATCH.replace("#!/bin/bash", f"#!/bin/bash\n{refusal}"))
+    asked = find_cluster("slurm", {"gpus": 1, "memory": "32G", **flags})
+    each = [replace(point, training=replace(point.training, micro_batch=1)) for point in points(3)]
+    if waits:
+        assert len(submit(each, tmp_path, asked, "mine").arrays) == 2
+        assert "Training jobs will wait: what could run them is down or drained (1 of the nodes" in caplog.text
+    else:
+        with pytest.raises(UserError, match=r"configuration is not available.*Nothing was submitted"):
+            submit(each, tmp_path, asked, "mine")
+
+
 def test_a_limit_reached_half_way_keeps_what_was_taken(
     fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
