@@ -96,13 +96,11 @@ def plan(points: Sequence[Experiment], runs: Path, must_know: bool = False) -> l
     places = places_of(Ledger(runs).read())
     done = {point.experiment_id for point in points if is_done(point, runs)}
     unfinished = [point for point in points if point.experiment_id not in done]
-    scheduler = ask([place for point in unfinished for place in places.get(point.experiment_id, ())], must_know)
-    # A job that ended since then is no more in the queue, and has left its record.
-    done |= {
-        point.experiment_id
-        for point in unfinished
-        if point.experiment_id in places and not _alive(places[point.experiment_id], scheduler) and is_done(point, runs)
-    }
+    begun = [point for point in unfinished if point.experiment_id in places]
+    scheduler = ask([places[point.experiment_id] for point in begun], must_know)
+    gone = [point for point in begun if not _alive(places[point.experiment_id], scheduler.queued)]
+    # A job that ended since the first look is no more in the queue, and has left its record.
+    done |= {point.experiment_id for point in gone if is_done(point, runs)}
     return [
         Point(point, "done")
         if point.experiment_id in done
@@ -170,10 +168,9 @@ def is_evaluated(experiment: Experiment, runs: Path) -> bool:
     return (point_folder(runs, experiment) / EVALUATED).exists() or is_done(experiment, runs)
 
 
-def ask(places: Collection[Place], must_know: bool) -> Scheduler:
-    """What SLURM says of these jobs; nothing is asked where there are none."""
-    jobs = {place.id for place in places}
-    if not jobs:
+def ask(groups: Collection[list[Place]], must_know: bool) -> Scheduler:
+    """What SLURM says of each point's jobs; nothing is asked where there are none."""
+    if not groups:
         return NO_SCHEDULER
     try:
         waiting = queue.queued()
@@ -182,7 +179,7 @@ def ask(places: Collection[Place], must_know: bool) -> Scheduler:
             raise
         _say_once(f"{error} Until then states are told from files alone: a job that seems to wait may be over.")
         return NO_SCHEDULER
-    gone = {place.submission.job for place in places if place.id not in waiting}
+    gone = {place.submission.job for places in groups if not _alive(places, waiting) for place in places}
     return Scheduler(True, waiting, queue.ended(gone))
 
 
@@ -191,19 +188,17 @@ def _say_once(words: str) -> None:
     log.warning("%s", words)
 
 
-def _alive(places: Sequence[Place], scheduler: Scheduler) -> list[Place]:
+def _alive(places: Sequence[Place], queued: dict[str, Job]) -> list[Place]:
     """Those whose jobs wait or run; a job of another cluster, or of somebody's else, may have the same id."""
     return [
-        place
-        for place in places
-        if (job := scheduler.queued.get(place.id)) is not None and job.name == place.submission.token
+        place for place in places if (job := queued.get(place.id)) is not None and job.name == place.submission.token
     ]
 
 
 def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: Scheduler) -> Point:
     """The state of a point without a record."""
     evaluated = (point_folder(runs, point) / EVALUATED).exists()
-    alive = _alive(places, scheduler)
+    alive = _alive(places, scheduler.queued)
     if alive:
         # A training runs while its times wait for it.
         first = min(alive, key=lambda place: scheduler.queued[place.id].waits)

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from bench.errors import UserError
 
 SECONDS = 60
+DECORATION = (
+    15  # for accounting, without which everything works too: where its daemon hangs sacct takes most of a minute
+)
 ARRAY = re.compile(r"(\d+)_\[([\d,\-]+)(?:%\d+)?\]")
 ENDING = "COMPLETING"
 # Why a job waits that will not begin by itself.
@@ -119,14 +122,13 @@ def queued() -> dict[str, Job]:
 
 
 def ended(ids: Collection[str]) -> dict[str, Job]:
-    """What accounting keeps of jobs and whole arrays, by the ids of single jobs; nothing without accounting."""
+    """What accounting keeps of jobs and whole arrays, by the ids of single jobs; nothing where it does not answer."""
     if not ids or shutil.which("sacct") is None:
         return {}
     form = "JobID,State,Reason,NodeList,JobName,Elapsed"
+    asked = ("--allocations", "--noheader", "--parsable2", "--format", form, "--jobs", ",".join(sorted(ids)))
     try:
-        lines = _answer(
-            "sacct", "--allocations", "--noheader", "--parsable2", "--format", form, "--jobs", ",".join(sorted(ids))
-        )
+        lines = _answer("sacct", *asked, seconds=DECORATION)
     except UserError:
         return {}
     found = {}
@@ -135,7 +137,8 @@ def ended(ids: Collection[str]) -> dict[str, Job]:
         if len(fields) != form.count(",") + 1:
             continue
         # "CANCELLED by 1000"
-        job = Job(fields[0], fields[1].split()[0] if fields[1] else "UNKNOWN", *fields[2:])
+        name, state, reason, *more = fields
+        job = Job(name, state.split()[0] if state else "UNKNOWN", "" if reason == "None" else reason, *more)
         for single in _single(job.id):
             found[single] = job
     return found
@@ -172,9 +175,9 @@ def setting(name: str) -> str | None:
     return None
 
 
-def _answer(*command: str) -> list[str]:
+def _answer(*command: str, seconds: float = SECONDS) -> list[str]:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"{command[0]} does not answer ({error}); expected SLURM's controller to be up.") from error
     if done.returncode:

@@ -42,6 +42,8 @@ def print_plan(points: list[Point], runs: Path) -> None:
     print(
         f"{done} of {counted(len(points), 'point')} done{_others(points)}; they take {counted(trainings, 'training')}."
     )
+    for line in _ended(points):
+        print(line)
     if done < len(points):
         print(_said(estimate(points, runs)))
 
@@ -106,6 +108,8 @@ def print_triage(points: Sequence[Point]) -> None:
             print(f"    {line}")
         print(f"    -> {point.cause.kind.advice}; log: {point.cause.log or 'none'}")
     print(f"{sum(map(len, failed.values()))} of {counted(len(points), 'point')} failed.")
+    for line in _ended(points):
+        print(line)
 
 
 # --- Status -----------------------------------------------------------------------------------------------------------
@@ -130,7 +134,7 @@ def status_view(status: Status, rows: int) -> RenderableType:
     if status.working:
         parts.append(_working_table(status, rows))
     parts += [
-        Text(line) for line in (*_waiting(status), *_unfinished(status), *_failures(status, rows), *_clocks(status))
+        Text(line) for line in (*_waiting(status), *_ended(status.points), *_failures(status, rows), *_clocks(status))
     ]
     if counts["done"] < len(status.points):
         parts.append(Text(_said(status.left)))
@@ -180,9 +184,9 @@ def _waiting(status: Status) -> list[str]:
     return lines
 
 
-def _unfinished(status: Status) -> list[str]:
-    """What was begun and is to be submitted again, by what ended it."""
-    ended = Counter(point.cause.kind.name for _, point in status.of("missing") if point.cause is not None)
+def _ended(points: Sequence[Point]) -> list[str]:
+    """What was begun and is to be submitted again, by what ended it: the same words wherever points are told of."""
+    ended = Counter(point.cause.kind.name for point in points if point.state == "missing" and point.cause is not None)
     if not ended:
         return []
     return [

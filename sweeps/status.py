@@ -199,7 +199,7 @@ def _values(name: str, point: Point, working: Working | None) -> dict[str, Any]:
         values["cause"] = {
             "kind": point.cause.kind.name,
             "lines": point.cause.lines,
-            "log": str(point.cause.log) if point.cause.log else None,
+            "log": str(point.cause.log.resolve()) if point.cause.log else None,
             "advice": point.cause.kind.advice,
         }
     if point.state == "running" and working is not None:

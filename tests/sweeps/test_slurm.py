@@ -25,7 +25,7 @@ from sweeps.ledger import Ledger
 from sweeps.plan import Point, chosen, plan
 from sweeps.queue import Job
 from sweeps.recipes import find_recipe
-from sweeps.show import print_submission
+from sweeps.show import print_plan, print_submission, print_triage
 from sweeps.slurm import script_of, submit
 from sweeps.triage import KINDS, Cause
 from tests.conftest import small
@@ -287,8 +287,28 @@ def test_a_training_that_runs_is_running_though_its_times_wait(fake: Path, tmp_p
     assert point.state == "running" and point.alive == ("11", "12") and point.place and point.place.id == "11"
 
 
+def test_accounting_is_asked_of_what_is_gone_alone_and_not_for_long(
+    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(points(3), tmp_path, cluster, "mine")
+    (fake / "sacct").write_text('#!/bin/bash\necho sacct >> "$FAKE/asked"\nexec sleep 20\n')
+    monkeypatch.setattr("sweeps.queue.DECORATION", 0.2)
+    (fake / "squeue.out").write_text(named(tmp_path, "12|PENDING|Resources||a|0:00"))
+    assert states(plan(points(3), tmp_path)) == ["queued"]
+    assert "sacct" not in (fake / "asked").read_text(), "of a training that ended its times are what is left"
+    (fake / "squeue.out").write_text("")
+    began = time.monotonic()
+    assert states(plan(points(3), tmp_path)) == ["missing"]
+    assert "sacct" in (fake / "asked").read_text() and time.monotonic() - began < 10
+
+
 def test_a_submission_waits_for_what_was_cancelled_and_takes_it_up(
-    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fake: Path,
+    tmp_path: Path,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     submit(points(3), tmp_path, cluster, "mine")
     (fake / "squeue.out").write_text(named(tmp_path, "11|COMPLETING|None|n|a|0:30"))
@@ -300,6 +320,10 @@ def test_a_submission_waits_for_what_was_cancelled_and_takes_it_up(
     monkeypatch.setattr("time.sleep", lambda _: (fake / "squeue.out").write_text(""))
     handed = submit(points(3), tmp_path, cluster, "mine")
     assert states(handed.points) == ["missing"] and len(handed.arrays) == 2
+    assert handed.points[0].job and (handed.points[0].job.state, handed.points[0].job.reason) == ("CANCELLED", "")
+    print_plan(handed.points, tmp_path)
+    print_triage(handed.points)
+    assert capsys.readouterr().out.count("of the missing: 1 cancelled -> submit again to go on") == 2
     assert "Waiting for jobs that are ending: 11" in caplog.text
 
 
