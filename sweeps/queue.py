@@ -5,6 +5,7 @@ Decoration: whether a point is done its record says. Imports no torch.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -66,9 +67,7 @@ class Job:
     @property
     def seconds(self) -> float:
         """That it runs, or ran."""
-        days, _, clock = self.elapsed.rpartition("-")
-        parts = [int(part) for part in clock.split(":") if part.isdigit()]
-        return 86400.0 * int(days or 0) + sum(part * 60**power for power, part in enumerate(reversed(parts)))
+        return _seconds(self.elapsed)
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,7 @@ class Node:
     Attributes:
         serves: whether it takes jobs now or when others end; not one that is down, drained, or of a partition that is.
         memory: MB.
+        longest: seconds that the partition lets a job run; infinity where it sets no limit.
     """
 
     serves: bool
@@ -85,22 +85,24 @@ class Node:
     memory: int
     gpus: int
     features: frozenset[str]
+    longest: float
 
 
 def nodes(partition: str) -> list[Node]:
     """Of a partition, the default one where none is named; none where SLURM does not say."""
-    form = "%P|%a|%T|%c|%m|%G|%f"
+    form = "%P|%a|%T|%c|%m|%G|%f|%l"
     try:
         lines = _answer("sinfo", "--noheader", "--Node", "--format", form, *(["-p", partition] if partition else []))
     except UserError:
         return []
     found = []
     for line in lines:
-        name, up, state, cpus, memory, gres, features = line.split("|")
+        name, up, state, cpus, memory, gres, features, longest = line.split("|")
         if partition or name.endswith("*"):
             serves = up == "up" and state.rstrip("*~#!%$@^-+") in SERVING
             gpus = sum(map(int, GPUS.findall(gres)))
-            found.append(Node(serves, int(cpus), int(memory.rstrip("+")), gpus, frozenset(features.split(","))))
+            size = int(cpus), int(memory.rstrip("+")), gpus
+            found.append(Node(serves, *size, frozenset(features.split(",")), _seconds(longest) or math.inf))
     return found
 
 
@@ -173,6 +175,13 @@ def setting(name: str) -> str | None:
         if key.strip() == name:
             return value.strip()
     return None
+
+
+def _seconds(text: str) -> float:
+    """Of D-HH:MM:SS, HH:MM:SS or MM:SS; 0 of other words."""
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":") if part.isdigit()]
+    return 86400.0 * int(days or 0) + sum(part * 60**power for power, part in enumerate(reversed(parts)))
 
 
 def _answer(*command: str, seconds: float = SECONDS) -> list[str]:

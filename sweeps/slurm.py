@@ -6,13 +6,14 @@ Imports no torch.
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from sweeps.snapshot import lines_for, snapshot
 log = logging.getLogger(__name__)
 
 SNAPSHOTS = "snapshots"
+# Of what jobs ask for, what SLURM knows nothing of.
+OURS = ("setup", "parallel", "pack", "requeues")
 # What sbatch --test-only says of jobs that no node can run, but also where such nodes are only down or drained.
 UNAVAILABLE = "node configuration is not available"
 PATIENCE = 120  # seconds for sbatch to say what it thinks
@@ -223,6 +226,9 @@ def _ask(array: Array) -> None:
         raise UserError(
             "There is no sbatch here; expected a machine that submits to SLURM, or --cluster local to run on this one."
         )
+    asked = array.resources
+    nodes = queue.nodes(asked.partition)
+    _check_time(asked, nodes)
     script = script_of(array, Path("logs"), "afbench")
     try:
         done = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=PATIENCE)
@@ -230,21 +236,30 @@ def _ask(array: Array) -> None:
         raise UserError(
             f"sbatch does not answer ({error}); expected SLURM's controller to be up. Nothing was submitted."
         ) from error
-    if done.returncode:
-        said = " ".join(done.stderr.replace("sbatch:", "").split())
-        asked = array.resources
-        down = sum(not node.serves and _could(node, asked) for node in queue.nodes(asked.partition))
-        if UNAVAILABLE in said and down:
-            log.warning(
-                "%s jobs will wait: what could run them is down or drained (%d of the nodes, see sinfo -R).",
-                "Timing" if array.timed else "Training",
-                down,
-            )
-            return
+    if not done.returncode:
+        return
+    said = " ".join(done.stderr.replace("sbatch:", "").split())
+    what = "timing" if array.timed else "training"
+    down = sum(not node.serves and _could(node, asked) for node in nodes)
+    if UNAVAILABLE not in said or not down:
+        given = {name: value for name, value in asdict(asked).items() if value and name not in OURS}
         raise UserError(
-            f"SLURM refuses {'timing' if array.timed else 'training'} jobs with partition {asked.partition!r}, account "
-            f"{asked.account!r}, qos {asked.qos!r}, {asked.nodes} nodes of {asked.gpus} GPUs {asked.gpu_type!r}, time "
-            f"{asked.time}: {said}. Nothing was submitted; expected other values in clusters.toml or by flags."
+            f"SLURM refuses {what} jobs of {', '.join(f'{name} {value!r}' for name, value in given.items())}: {said}. "
+            "Nothing was submitted; expected other values in clusters.toml or by flags."
+        )
+    words = "%s jobs will wait: what could run them is down or drained (%d of the nodes, see sinfo -R)."
+    log.warning(words, what.capitalize(), down)
+
+
+def _check_time(asked: Resources, nodes: Sequence[queue.Node]) -> None:
+    """UserError where no node's partition lets a job run so long: some clusters take it, and it waits for ever."""
+    longest = max((node.longest for node in nodes), default=math.inf)
+    # A quality of service may allow more.
+    if 60 * asked.minutes > longest and not asked.qos:
+        where = f"partition {asked.partition}" if asked.partition else "the cluster's own partition"
+        raise UserError(
+            f"time is {asked.time}, but {where} lets jobs run {longest / 60:g} minutes at most. Nothing was submitted; "
+            "expected a shorter one, another partition, or a qos that allows it."
         )
 
 

@@ -420,16 +420,16 @@ def test_what_slurm_refuses_is_said_before_anything_is_submitted(fake: Path, tmp
 @pytest.mark.parametrize(
     ("nodes", "flags", "waits"),
     [
-        ("gpu*|up|drained*|8|64000|gpu:h100:4(S:0-1)|h100,ib", {}, True),
-        ("gpu*|down|idle|8|64000|gpu:4|(null)", {"gpus": 4}, True),
-        ("gpu*|up|idle|8|64000|gpu:4|(null)", {}, False),
-        ("gpu*|up|down|8|64000|gpu:4|(null)", {"cpus": 9}, False),
-        ("gpu*|up|down|8|64000|gpu:4|(null)", {"memory": "63G"}, False),
-        ("gpu*|up|down|8|64000|gpu:a:2,gpu:b:1|(null)", {"gpus": 4}, False),
-        ("gpu*|up|down|8|64000|gpu:4|h100,ib", {"constraint": "h100&ib"}, True),
-        ("gpu*|up|down|8|64000|gpu:4|h100,ib", {"constraint": "a100"}, False),
-        ("gpu*|up|down|8|64000|gpu:4|h100,ib", {"constraint": "a100|h100"}, True),
-        ("other|up|down|8|64000|gpu:4|(null)", {}, False),
+        ("gpu*|up|drained*|8|64000|gpu:h100:4(S:0-1)|h100,ib|infinite", {}, True),
+        ("gpu*|down|idle|8|64000|gpu:4|(null)|infinite", {"gpus": 4}, True),
+        ("gpu*|up|idle|8|64000|gpu:4|(null)|infinite", {}, False),
+        ("gpu*|up|down|8|64000|gpu:4|(null)|infinite", {"cpus": 9}, False),
+        ("gpu*|up|down|8|64000|gpu:4|(null)|infinite", {"memory": "63G"}, False),
+        ("gpu*|up|down|8|64000|gpu:a:2,gpu:b:1|(null)|infinite", {"gpus": 4}, False),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib|infinite", {"constraint": "h100&ib"}, True),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib|infinite", {"constraint": "a100"}, False),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib|infinite", {"constraint": "a100|h100"}, True),
+        ("other|up|down|8|64000|gpu:4|(null)|infinite", {}, False),
         ("", {}, False),
     ],
 )
@@ -449,6 +449,34 @@ def test_jobs_wait_for_nodes_that_are_down_and_are_refused_where_none_could(
     else:
         with pytest.raises(UserError, match=r"configuration is not available.*Nothing was submitted"):
             submit(each, tmp_path, asked, "mine")
+
+
+@pytest.mark.parametrize(
+    ("limits", "flags", "refused"),
+    [
+        (["30:00"], {"time": "31"}, True),
+        (["30:00"], {"time": "30"}, False),
+        (["30:00"], {"time": "31", "qos": "long"}, False),
+        (["30:00", "1-00:00:00"], {"time": "24:00:00"}, False),
+        (["30:00", "1-00:00:00"], {"time": "24:01:00"}, True),
+        (["infinite"], {"time": "9-00:00:00"}, False),
+    ],
+)
+def test_a_time_that_no_partition_allows_is_refused(
+    fake: Path, tmp_path: Path, limits: list[str], flags: dict[str, object], refused: bool
+) -> None:
+    """SLURM may take such jobs, that then wait for ever."""
+    lines = "".join(f"gpu*|up|idle|8|64000|gpu:4|(null)|{limit}\n" for limit in limits)
+    (fake / "sinfo").write_text(f"#!/bin/bash\nprintf '{lines}'\n")
+    (fake / "sinfo").chmod(0o755)
+    asked = find_cluster("slurm", {"gpus": 0, **flags})
+    if refused:
+        with pytest.raises(
+            UserError, match=r"time is .*lets jobs run (30|1440) minutes at most. Nothing was submitted"
+        ):
+            submit(points(3), tmp_path, asked, "mine")
+    else:
+        assert len(submit(points(3), tmp_path, asked, "mine").arrays) == 2
 
 
 def test_a_limit_reached_half_way_keeps_what_was_taken(
