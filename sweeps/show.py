@@ -171,7 +171,7 @@ def _working_table(status: Status, rows: int) -> Table:
 
 def _waiting(status: Status) -> list[str]:
     reasons = Counter(
-        (point.job.reason or "the scheduler's next look") if point.job else "not known"
+        (point.job.reason or "the scheduler's next look") if point.job else "what only SLURM could tell"
         for _, point in status.of("queued")
     )
     if not reasons:

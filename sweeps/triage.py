@@ -44,7 +44,8 @@ KINDS = (
         "cancelled",
         "submit again to go on",
         False,
-        r"CANCELLED AT (?!.*DUE TO)",
+        # SLURM says the same of a STEP when it ends the processes that are left of several.
+        r"JOB .*CANCELLED AT (?!.*DUE TO)",
         ("CANCELLED",),
         ("KeyboardInterrupt",),
     ),
@@ -71,7 +72,7 @@ KINDS = (
     Kind(
         "out of memory",
         "of the GPU: a smaller training.micro_batch or timing.batch; of the node: more --memory, fewer runtime.workers",
-        pattern=r"out of memory|OutOfMemoryError|oom[-_ ]kill|OUT_OF_MEMORY|MemoryError"
+        pattern=r"[Oo]ut [Oo]f [Mm]emory|OutOfMemoryError|oom[-_ ]kill|OUT_OF_MEMORY|MemoryError"
         r"|worker that makes clips died \(killed by SIG(KILL|BUS)",
         states=("OUT_OF_MEMORY",),
         errors=("OutOfMemoryError", "MemoryError"),
@@ -121,8 +122,9 @@ KINDS = (
     ),
     Kind(
         "killed",
-        "its log ends without a word, as where a node's memory ran out or somebody killed it; submit with --retry "
-        "failed",
+        "it ended without a word of its own, as where a node's memory ran out or somebody killed it; submit with "
+        "--retry failed, and with more --memory where it happens again",
+        pattern=r"^srun: error: .*task.*: (Killed|Segmentation fault|Bus error|Aborted)",
         is_vague=True,
     ),
 )
@@ -181,12 +183,8 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None, trainin
         if _kind(state, None, text).name == "killed":
             return Cause(LOST, _telling(text, ""), log)
     kind = _kind(state, error, text)
-    if kind.name in ("nccl", "killed"):
-        # Of processes that work together one has the reason; the others lost it, or were ended.
-        for other in _beside(log):
-            found = _kind(state, None, tail(other))
-            if found.name not in ("nccl", "killed", "preempted", "cancelled", UNKNOWN.name):
-                return Cause(found, _telling(tail(other), found.pattern), other)
+    if kind.name in ("nccl", "killed") and (found := _of_another(state, text, log)):
+        return found
     said = tuple(error["text"].splitlines()[:LINES]) if error and error["text"] else ()
     return Cause(kind, said or _telling(text, kind.pattern), log)
 
@@ -207,6 +205,22 @@ def _beside(log: Path | None) -> list[Path]:
     if log is None or not end:
         return []
     return sorted(path for path in log.parent.glob(f"{job}_*_log.err") if path != log)
+
+
+def _of_another(state: str, text: str, log: Path | None) -> Cause | None:
+    """Of processes that work together one has the reason; the others lost it, or were ended."""
+    for other in _beside(log):
+        found = _kind(state, None, tail(other))
+        if found.name not in ("nccl", "killed", "preempted", "cancelled"):
+            return Cause(found, _telling(tail(other), found.pattern), other)
+    lost = _lost(text)
+    return Cause(_kind("", None, lost), (lost,), log) if lost else None
+
+
+def _lost(text: str) -> str:
+    """What srun says of the process that was the first to end, where it did so without a word of its own."""
+    first = re.search(r"^srun: error: .*task.*$", text, re.MULTILINE)
+    return first[0] if first and "Exited with" not in first[0] else ""
 
 
 def _kind(state: str, error: dict[str, str] | None, text: str) -> Kind:
