@@ -6,7 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice, pairwise
 
@@ -33,21 +33,33 @@ class Array:
         tasks: the points of each job, those of a training one after the other.
         timed: whether times are measured; otherwise points are trained and evaluated.
         after: the array whose job of the same number must have ended well before; None for none.
+        behind: the scheduler's id of a job that works on the same trainings, and must have ended before; "" for none.
     """
 
     tasks: tuple[tuple[Experiment, ...], ...]
     timed: bool
     resources: Resources
     after: Array | None = None
+    behind: str = ""
+
+
+NO_JOBS: Mapping[str, str] = {}
 
 
 def arrays_of(
-    points: Sequence[Point], cluster: Cluster, retry: str, recipe: str, seconds: Seconds = unknown
+    points: Sequence[Point],
+    cluster: Cluster,
+    retry: str,
+    recipe: str,
+    seconds: Seconds = unknown,
+    flying: Mapping[str, str] = NO_JOBS,
 ) -> list[Array]:
     """What to hand over: each training with its points, its times after it, in a drawn order.
 
     Args:
         seconds: that a point will take; short ones share a job.
+        flying: jobs that wait or run, by the ids of their trainings: other points of these follow when they have ended,
+            instead of waiting for the training on a GPU of their own.
     """
     trainings = by_training([point for point in points if is_wanted(point, retry)], recipe)
     new = [group for group in trainings if not all(point.evaluated for point in group)]
@@ -55,17 +67,31 @@ def arrays_of(
     # Processes that train together leave together: after a failure of one nothing else of the job would run.
     pack = cluster.training.pack if cluster.training.processes == 1 else 0
     largest = largest_array()
-    trained = list(_chunks(_packed(new, pack, seconds), largest))
+    free = [group for group in new if group[0].experiment.training_id not in flying]
+    trained = list(_chunks(_packed(free, pack, seconds), largest))
     timed = list(_chunks(_packed(ready, cluster.timing.pack, seconds), largest))
     training = _shared(cluster.training, list(map(len, trained)))
     timing = _shared(cluster.timing, list(map(len, trained + timed)))
     arrays: list[Array] = []
     for groups, asked, then in zip(trained, training, timing[: len(trained)], strict=True):
-        unevaluated = [[point for point in group if not point.evaluated] for group in groups]
-        first = Array(_tasks(unevaluated), False, asked)
-        arrays += [first, Array(_tasks(groups), True, then, first)]
+        arrays += _pair(groups, asked, then)
     arrays += [Array(_tasks(groups), True, asked) for groups, asked in zip(timed, timing[len(trained) :], strict=True)]
+    behind: dict[str, list[list[Point]]] = {}
+    for group in new:
+        if job := flying.get(group[0].experiment.training_id):
+            behind.setdefault(job, []).append(group)
+    for job, follow in behind.items():
+        # They take the place of that job, so they are none of those at a time.
+        for groups in _chunks(follow, largest):
+            arrays += _pair(groups, cluster.training, cluster.timing, job)
     return arrays
+
+
+def _pair(groups: Sequence[list[Point]], training: Resources, timing: Resources, behind: str = "") -> list[Array]:
+    """Trainings with what is to be evaluated of them, and their times after them."""
+    unevaluated = [[point for point in group if not point.evaluated] for group in groups]
+    first = Array(_tasks(unevaluated), False, training, behind=behind)
+    return [first, Array(_tasks(groups), True, timing, first)]
 
 
 def _shared(asked: Resources, sizes: Sequence[int]) -> list[Resources]:

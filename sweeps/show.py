@@ -74,6 +74,7 @@ def print_submission(handed: Handed, runs: Path, dry: bool) -> None:
         what = "times" if array.timed else "trainings"
         points = sum(map(len, array.tasks))
         after = ", each after its training" if array.after else ""
+        after += f", after job {array.behind}, which is at the same training" if array.behind else ""
         name = f"job {submission.job}" if submission else "an array"
         print(f"{name}: {what} of {counted(points, 'point')} in {counted(len(array.tasks), 'job')}{after}")
         if dry:

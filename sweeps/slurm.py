@@ -86,7 +86,8 @@ def submit(
     ledger = Ledger(runs)
     if dry:
         found = plan(points, runs, must_know=shutil.which("squeue") is not None)
-        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
+        flying = _flying(ledger) if shutil.which("squeue") is not None else {}
+        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of, flying)
         if shutil.which("sbatch") is not None:
             _ask_all(arrays)
         return Handed(found, [(array, None) for array in arrays])
@@ -97,7 +98,7 @@ def submit(
         found = _settled(points, runs)
         if fixed:
             cluster = cluster.after(lines_for(snapshot(ledger.folder / SNAPSHOTS)))
-        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
+        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of, _flying(ledger))
         _ask_all(arrays)
         handed: dict[int, Submission] = {}
         for array in arrays:
@@ -118,6 +119,19 @@ def _settled(points: Sequence[Experiment], runs: Path) -> list[Point]:
             log.warning("Waiting for jobs that are ending: %s.", ", ".join(sorted(ending)))
             said = True
         time.sleep(POLL)
+
+
+def _flying(ledger: Ledger) -> dict[str, str]:
+    """Jobs that wait or run to train, of any recipe, by the ids of their trainings."""
+    handed = [each for each in ledger.read() if each.job and not each.timed and not each.withdrawn]
+    waiting = queue.queued() if handed else {}
+    found = {}
+    for each in handed:
+        for task, trainings in enumerate(each.trainings):
+            job = waiting.get(each.job_of(task))
+            if job is not None and job.name == each.token:
+                found.update(dict.fromkeys(trainings, job.id))
+    return found
 
 
 def _compare_clocks(runs: Path) -> None:
@@ -186,7 +200,7 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
         "cpus_per_task": asked.cpus,
         "setup": asked.setup.splitlines(),
         "exclusive": asked.exclusive,
-        "dependency": after and f"{'aftercorr' if len(array.tasks) > 1 else 'afterok'}:{after}",
+        "dependency": _dependency(array, after),
     }
     return {
         "job_name": name,
@@ -200,6 +214,12 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
         "additional_parameters": more,
         **{key: value for key, value in optional.items() if value},
     }
+
+
+def _dependency(array: Array, after: str) -> str:
+    if after:
+        return f"{'aftercorr' if len(array.tasks) > 1 else 'afterok'}:{after}"
+    return f"afterany:{array.behind}" if array.behind else ""
 
 
 def script_of(array: Array, folder: Path, name: str, after: str = "") -> str:
@@ -281,7 +301,8 @@ def _hand_over(
     array: Array, ledger: Ledger, runs: Path, cluster: str, recipe: str, after: Submission | None
 ) -> Submission:
     names = [[point.experiment_id for point in task] for task in array.tasks]
-    submission = ledger.begin(cluster, recipe, array.timed, names)
+    trainings = [list(dict.fromkeys(point.training_id for point in task)) for task in array.tasks]
+    submission = ledger.begin(cluster, recipe, array.timed, names, trainings)
     folder = ledger.jobs_folder(submission)
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=array.resources.requeues)
     executor.update_parameters(**parameters_of(array, submission.token, after.job if after else ""))

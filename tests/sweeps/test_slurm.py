@@ -280,6 +280,28 @@ def test_a_second_submission_adds_nothing_while_the_first_waits(fake: Path, tmp_
     assert "--dependency=afterok:13" in (fake / "14.sh").read_text()
 
 
+def test_more_points_of_a_training_that_runs_follow_when_it_has_ended(
+    fake: Path, tmp_path: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of any recipe, instead of holding a GPU to wait for it; each behind its own job."""
+    first, second = points(3, 4)
+    submit([first, second], tmp_path, cluster, "mine")
+    queue_of = named(tmp_path, "11_0|RUNNING|None|n|a|0:01", "11_1|PENDING|Resources||a|0:00")
+    (fake / "squeue.out").write_text(queue_of)
+    more = [replace(point, evaluation=replace(point.evaluation, frames=2)) for point in (first, second)]
+    dry = submit([*more, *points(5)], tmp_path, cluster, "yours", dry=True)
+    handed = submit([*more, *points(5)], tmp_path, cluster, "yours")
+    for found in (dry, handed):
+        assert sorted(array.behind for array, _ in found.arrays if not array.timed) == ["", "11_0", "11_1"]
+    for array, submission in handed.arrays:
+        assert submission is not None
+        script = (fake / f"{submission.job}.sh").read_text()
+        assert (f"--dependency=afterany:{array.behind}\n" in script) == bool(array.behind)
+        assert ("--dependency=afterok:" in script) == array.timed
+    print_submission(handed, tmp_path, dry=False)
+    assert capsys.readouterr().out.count(", after job 11_") == 2
+
+
 def test_a_training_that_runs_is_running_though_its_times_wait(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
     submit(points(3), tmp_path, cluster, "mine")
     (fake / "squeue.out").write_text(named(tmp_path, "11|RUNNING|None|n|a|0:01", "12|PENDING|Dependency||a|0:00"))
@@ -576,6 +598,10 @@ def test_jobs_at_a_time_are_those_of_all_arrays_together(fake: Path, tmp_path: P
             found = [array.resources.parallel for array in arrays if array.timed == timed]
             assert found == shares and (parallel < 3 or sum(found) == parallel)
         assert arrays_of([], capped, "", "mine") == []
+    flying = {point.training_id: f"9_{number}" for number, point in enumerate(points(1, 2, 3, 4))}
+    arrays = arrays_of(plan(points(*range(1, 9)), tmp_path), capped, "", "mine", flying=flying)
+    shares = [array.resources.parallel for array in arrays if not array.timed and not array.behind]
+    assert shares == [17, 7], "without those behind other jobs, in whose place they run"
 
 
 def test_a_dry_run_prints_what_sbatch_gets(
