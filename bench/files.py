@@ -81,10 +81,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file."""
+    """Add a line to a text file, below one that a full disk or a kill cut short."""
     try:
-        with open(path, "a") as file:
-            file.write(line + "\n")
+        with open(path, "ab+") as file:
+            file.seek(-1 if file.tell() else 0, os.SEEK_END)
+            begin = "" if file.read() in (b"", b"\n") else "\n"
+            file.write(f"{begin}{line}\n".encode())
     except OSError as error:
         raise _unwritten(path, error) from error
 

@@ -31,6 +31,7 @@ class Resources(Checked):
     account: str = choice("", "name")
     qos: str = choice("", "name")
     constraint: str = choice("", "features of nodes, as sbatch takes them")
+    exclude: str = choice("", "nodes that are not to be used, as sbatch takes them")
     gpus: int = number(1, "of each node", at_least=0)
     gpu_type: str = choice("", "name, as in --gres=gpu:NAME:1")
     nodes: int = number(1, "of a training; times are measured on one", at_least=1)
@@ -40,7 +41,11 @@ class Resources(Checked):
     time: str = choice("4:00:00", "limit of a job, for example 30 (minutes), 4:00:00 or 1-12:00:00")
     exclusive: bool = switch(False, "the node for itself")
     setup: str = choice("", "shell lines before the job, for example module load cuda")
-    parallel: int = number(0, "jobs at a time of one submission; 0 is as many as the cluster lets run", at_least=0)
+    parallel: int = number(
+        0,
+        "trainings at a time of one submission, and as many timings; 0 is as many as the cluster lets run",
+        at_least=0,
+    )
     pack: int = number(10, "minutes; trainings, or times, that past runs say are shorter share a job", at_least=0)
     requeues: int = number(100, "times that a job goes on after a preemption or at its time limit", at_least=0)
 

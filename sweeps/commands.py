@@ -171,6 +171,8 @@ class Asked:
     """Quality of service."""
     constraint: str | None = None
     """Features of nodes, as sbatch takes them."""
+    exclude: str | None = None
+    """Nodes that are not to be used, for example node7,node[12-15]."""
     gpus: int | None = None
     """Of each node; 1 where nothing says otherwise, 0 for none."""
     gpu_type: str | None = None
@@ -188,7 +190,7 @@ class Asked:
     setup: str | None = None
     """A shell line before each job, for example "module load cuda"."""
     parallel: int | None = None
-    """Jobs at a time of one array."""
+    """Trainings at a time of this submission, and as many timings."""
     pack: int | None = None
     """Minutes: trainings that past runs say are shorter share a job up to so long; 10 where nothing says otherwise."""
 
@@ -210,7 +212,7 @@ class SweepSubmit(Asked, Points):
     retry: Literal["", "failed", "timeout", "oom", "all"] = ""
     """Points that failed too: but for those that ended at a limit, those that ran out of time or memory, or all."""
     dry_run: bool = False
-    """Print what sbatch would get, and submit nothing."""
+    """Print what sbatch would get, ask SLURM whether it would take it, and submit nothing."""
     snapshot: bool = False
     """Jobs run from a copy of the source as it is now, instead of what is there when they start."""
 
@@ -252,13 +254,17 @@ class SweepCancel(Points):
         from sweeps.plan import chosen, plan
         from sweeps.show import counted
 
-        points = chosen(plan(self.points(), self.runs, must_know=True), self.points_of)
+        found = plan(self.points(), self.runs, must_know=True)
+        points = chosen(found, self.points_of)
         jobs = {job for point in points for job in point.alive}
         queue.cancel(jobs)
+        beside = sum(not jobs.isdisjoint(point.alive) for point in found) - sum(bool(point.alive) for point in points)
         said = "; SLURM takes up to a minute to end those that run, and `sweep submit` waits for that" if jobs else ""
         names = ", ".join(sorted(jobs)[:NAMED]) or "none waits or runs"
         names += f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
         print(f"{counted(len(jobs), 'job')} cancelled: {names}{said}.")
+        if beside:
+            print(f"With them {counted(beside, 'other point')} in the same jobs; `sweep submit` takes them up.")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Submission:
         tasks: experiment ids of each job.
         job: the scheduler's id of the job or array; "" where it was not handed over, or nobody noted that.
         withdrawn: whether it was taken back.
+        trainings: ids of those of each job; none in the ledgers of before.
     """
 
     token: str
@@ -43,6 +44,7 @@ class Submission:
     tasks: tuple[tuple[str, ...], ...]
     job: str = ""
     withdrawn: bool = False
+    trainings: tuple[tuple[str, ...], ...] = ()
 
     def job_of(self, task: int) -> str:
         """The scheduler's id of one job; that of a lone one is no array's."""
@@ -77,10 +79,18 @@ class Ledger:
                 continue
         return [_submission(values) for values in found.values() if "tasks" in values]
 
-    def begin(self, cluster: str, recipe: str, timed: bool, tasks: Sequence[Sequence[str]]) -> Submission:
+    def begin(
+        self,
+        cluster: str,
+        recipe: str,
+        timed: bool,
+        tasks: Sequence[Sequence[str]],
+        trainings: Sequence[Sequence[str]] = (),
+    ) -> Submission:
         """Note what is about to be handed over."""
         token = f"afbench-{secrets.token_hex(5)}"
-        made = Submission(token, time.time(), cluster, recipe, timed, tuple(map(tuple, tasks)))
+        each = tuple(map(tuple, trainings))
+        made = Submission(token, time.time(), cluster, recipe, timed, tuple(map(tuple, tasks)), trainings=each)
         values = {
             "token": token,
             "time": made.time,
@@ -88,6 +98,7 @@ class Ledger:
             "recipe": recipe,
             "timed": timed,
             "tasks": made.tasks,
+            "trainings": made.trainings,
         }
         append_line(self.folder / FILE, json.dumps(values))
         return made
@@ -115,4 +126,5 @@ def _submission(values: dict[str, Any]) -> Submission:
         tasks=tuple(tuple(map(str, task)) for task in values["tasks"]),
         job=str(values.get("job", "")),
         withdrawn=bool(values.get("withdrawn", False)),
+        trainings=tuple(tuple(map(str, task)) for task in values.get("trainings", ())),
     )

@@ -51,7 +51,8 @@ def logs_of(points: Sequence[Point], runs: Path) -> dict[Path, list[Point]]:
     for point in points:
         path = _log(point, runs)
         if path is not None:
-            found.setdefault(path, []).append(point)
+            # However the folder is called: attempts name it otherwise than whoever looks.
+            found.setdefault(path.resolve(), []).append(point)
     return found
 
 

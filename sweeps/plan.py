@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,8 @@ from sweeps import queue
 from sweeps.ledger import Ledger, Submission
 from sweeps.queue import Job
 from sweeps.triage import Cause, cause_of
+
+log = logging.getLogger(__name__)
 
 State = Literal["done", "running", "queued", "failed", "missing"]
 # Of a record, which is written whole or not at all.
@@ -92,7 +96,11 @@ def plan(points: Sequence[Experiment], runs: Path, must_know: bool = False) -> l
     places = places_of(Ledger(runs).read())
     done = {point.experiment_id for point in points if is_done(point, runs)}
     unfinished = [point for point in points if point.experiment_id not in done]
-    scheduler = ask([place for point in unfinished for place in places.get(point.experiment_id, ())], must_know)
+    begun = [point for point in unfinished if point.experiment_id in places]
+    scheduler = ask([places[point.experiment_id] for point in begun], must_know)
+    gone = [point for point in begun if not _alive(places[point.experiment_id], scheduler.queued)]
+    # A job that ended since the first look is no more in the queue, and has left its record.
+    done |= {point.experiment_id for point in gone if is_done(point, runs)}
     return [
         Point(point, "done")
         if point.experiment_id in done
@@ -160,25 +168,37 @@ def is_evaluated(experiment: Experiment, runs: Path) -> bool:
     return (point_folder(runs, experiment) / EVALUATED).exists() or is_done(experiment, runs)
 
 
-def ask(places: Collection[Place], must_know: bool) -> Scheduler:
-    """What SLURM says of these jobs; nothing is asked where there are none."""
-    jobs = {place.id for place in places}
-    if not jobs:
+def ask(groups: Collection[list[Place]], must_know: bool) -> Scheduler:
+    """What SLURM says of each point's jobs; nothing is asked where there are none."""
+    if not groups:
         return NO_SCHEDULER
     try:
         waiting = queue.queued()
-    except UserError:
+    except UserError as error:
         if must_know:
             raise
+        _say_once(f"{error} Until then states are told from files alone: a job that seems to wait may be over.")
         return NO_SCHEDULER
-    gone = {place.submission.job for place in places if place.id not in waiting}
+    gone = {place.submission.job for places in groups if not _alive(places, waiting) for place in places}
     return Scheduler(True, waiting, queue.ended(gone))
+
+
+@cache
+def _say_once(words: str) -> None:
+    log.warning("%s", words)
+
+
+def _alive(places: Sequence[Place], queued: dict[str, Job]) -> list[Place]:
+    """Those whose jobs wait or run; a job of another cluster, or of somebody's else, may have the same id."""
+    return [
+        place for place in places if (job := queued.get(place.id)) is not None and job.name == place.submission.token
+    ]
 
 
 def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: Scheduler) -> Point:
     """The state of a point without a record."""
     evaluated = (point_folder(runs, point) / EVALUATED).exists()
-    alive = [place for place in places if place.id in scheduler.queued]
+    alive = _alive(places, scheduler.queued)
     if alive:
         # A training runs while its times wait for it.
         first = min(alive, key=lambda place: scheduler.queued[place.id].waits)
@@ -187,13 +207,15 @@ def _unfinished(point: Experiment, runs: Path, places: list[Place], scheduler: S
         return Point(point, "queued" if found.waits else "running", evaluated, first, found, alive=ids)
     place = last_place(places, evaluated)
     job = scheduler.ended.get(place.id) if place else None
+    if job is not None and place is not None and job.name != place.submission.token:
+        job = None
     folder = training_folder(runs, point)
     last = last_attempt(folder, point.experiment_id)
     if last is not None and last.ended is None and is_locked(folder):
         return Point(point, "running", evaluated, place, job)
-    if place is not None and not scheduler.known and last is None:
-        return Point(point, "queued", evaluated, place, job)  # for all that is known
     cause = cause_of(of_job(last, place, places), job, log_of(runs, place) if place else None, point.training_id)
+    if place is not None and not scheduler.known and (last is None or (cause is not None and cause.kind.is_vague)):
+        return Point(point, "queued", evaluated, place, job)  # for all that is known
     if cause is None:
         return Point(point, "missing", evaluated, place, job)
     return Point(point, "failed" if cause.is_failure else "missing", evaluated, place, job, cause)

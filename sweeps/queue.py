@@ -5,7 +5,8 @@ Decoration: whether a point is done its record says. Imports no torch.
 
 from __future__ import annotations
 
-import getpass
+import math
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,9 @@ from dataclasses import dataclass
 from bench.errors import UserError
 
 SECONDS = 60
+DECORATION = (
+    15  # for accounting, without which everything works too: where its daemon hangs sacct takes most of a minute
+)
 ARRAY = re.compile(r"(\d+)_\[([\d,\-]+)(?:%\d+)?\]")
 ENDING = "COMPLETING"
 # Why a job waits that will not begin by itself.
@@ -22,6 +26,8 @@ HOPELESS = re.compile(
     r"Bad|Invalid|Held|NeverSatisfied|^Partition(TimeLimit|NodeLimit|Config|Down|Inactive)|^(QOS|Assoc)Max\w*(PerJob|PerNode)"
     r"|^AccountNotAllowed|^QOSNotAllowed|^Reservation(Invalid|Deleted)"
 )
+SERVING = ("idle", "allocated", "mixed", "completing", "planned", "reserved")
+GPUS = re.compile(r"gpu(?::[^,:()]+)?:(\d+)")
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED", "RESIZING", "SPECIAL_EXIT")
 
 
@@ -61,9 +67,43 @@ class Job:
     @property
     def seconds(self) -> float:
         """That it runs, or ran."""
-        days, _, clock = self.elapsed.rpartition("-")
-        parts = [int(part) for part in clock.split(":") if part.isdigit()]
-        return 86400.0 * int(days or 0) + sum(part * 60**power for power, part in enumerate(reversed(parts)))
+        return _seconds(self.elapsed)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of a partition.
+
+    Attributes:
+        serves: whether it takes jobs now or when others end; not one that is down, drained, or of a partition that is.
+        memory: MB.
+        longest: seconds that the partition lets a job run; infinity where it sets no limit.
+    """
+
+    serves: bool
+    cpus: int
+    memory: int
+    gpus: int
+    features: frozenset[str]
+    longest: float
+
+
+def nodes(partition: str) -> list[Node]:
+    """Of a partition, the default one where none is named; none where SLURM does not say."""
+    form = "%P|%a|%T|%c|%m|%G|%f|%l"
+    try:
+        lines = _answer("sinfo", "--noheader", "--Node", "--format", form, *(["-p", partition] if partition else []))
+    except UserError:
+        return []
+    found = []
+    for line in lines:
+        name, up, state, cpus, memory, gres, features, longest = line.split("|")
+        if partition or name.endswith("*"):
+            serves = up == "up" and state.rstrip("*~#!%$@^-+") in SERVING
+            gpus = sum(map(int, GPUS.findall(gres)))
+            size = int(cpus), int(memory.rstrip("+")), gpus
+            found.append(Node(serves, *size, frozenset(features.split(",")), _seconds(longest) or math.inf))
+    return found
 
 
 def queued() -> dict[str, Job]:
@@ -77,21 +117,20 @@ def queued() -> dict[str, Job]:
             "There is no squeue here; expected a machine that submits to SLURM, or --cluster local to run on this one."
         )
     form = "%i|%T|%r|%N|%j|%M"
-    lines = _answer("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", form)
+    lines = _answer("squeue", "--noheader", "--array", "--user", str(os.geteuid()), "--format", form)
     fields = (line.split("|") for line in lines if line.count("|") == form.count("|"))
     jobs = (Job(name, state, "" if why == "None" else why, *more) for name, state, why, *more in fields)
     return {job.id: job for job in jobs}
 
 
 def ended(ids: Collection[str]) -> dict[str, Job]:
-    """What accounting keeps of jobs and whole arrays, by the ids of single jobs; nothing without accounting."""
+    """What accounting keeps of jobs and whole arrays, by the ids of single jobs; nothing where it does not answer."""
     if not ids or shutil.which("sacct") is None:
         return {}
     form = "JobID,State,Reason,NodeList,JobName,Elapsed"
+    asked = ("--allocations", "--noheader", "--parsable2", "--format", form, "--jobs", ",".join(sorted(ids)))
     try:
-        lines = _answer(
-            "sacct", "--allocations", "--noheader", "--parsable2", "--format", form, "--jobs", ",".join(sorted(ids))
-        )
+        lines = _answer("sacct", *asked, seconds=DECORATION)
     except UserError:
         return {}
     found = {}
@@ -100,7 +139,8 @@ def ended(ids: Collection[str]) -> dict[str, Job]:
         if len(fields) != form.count(",") + 1:
             continue
         # "CANCELLED by 1000"
-        job = Job(fields[0], fields[1].split()[0] if fields[1] else "UNKNOWN", *fields[2:])
+        name, state, reason, *more = fields
+        job = Job(name, state.split()[0] if state else "UNKNOWN", "" if reason == "None" else reason, *more)
         for single in _single(job.id):
             found[single] = job
     return found
@@ -137,9 +177,16 @@ def setting(name: str) -> str | None:
     return None
 
 
-def _answer(*command: str) -> list[str]:
+def _seconds(text: str) -> float:
+    """Of D-HH:MM:SS, HH:MM:SS or MM:SS; 0 of other words."""
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":") if part.isdigit()]
+    return 86400.0 * int(days or 0) + sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
+
+def _answer(*command: str, seconds: float = SECONDS) -> list[str]:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"{command[0]} does not answer ({error}); expected SLURM's controller to be up.") from error
     if done.returncode:

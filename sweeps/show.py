@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.status import Status
 
 BAR = 60  # characters
+TOKEN = "afbench-TOKEN"  # of a submission that was not made
 
 
 def counted(count: int, what: str) -> str:
@@ -41,6 +42,8 @@ def print_plan(points: list[Point], runs: Path) -> None:
     print(
         f"{done} of {counted(len(points), 'point')} done{_others(points)}; they take {counted(trainings, 'training')}."
     )
+    for line in _ended(points):
+        print(line)
     if done < len(points):
         print(_said(estimate(points, runs)))
 
@@ -68,17 +71,22 @@ def print_submission(handed: Handed, runs: Path, dry: bool) -> None:
     from sweeps.slurm import script_of
 
     for array, submission in handed.arrays:
-        if dry:
-            print(script_of(array, runs / FOLDER / "afbench-TOKEN"))
         what = "times" if array.timed else "trainings"
         points = sum(map(len, array.tasks))
         after = ", each after its training" if array.after else ""
+        after += f", after job {array.behind}, which is at the same training" if array.behind else ""
         name = f"job {submission.job}" if submission else "an array"
         print(f"{name}: {what} of {counted(points, 'point')} in {counted(len(array.tasks), 'job')}{after}")
+        if dry:
+            print(script_of(array, runs / FOLDER / TOKEN, TOKEN, "JOB" if array.after else ""))
     counts = Counter(point.state for point in handed.points)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     nothing = "" if handed.arrays and not dry else " Nothing was submitted."
     print(f"{counted(len(handed.points), 'point')}: {states}.{nothing}")
+    taken = {point.experiment_id for array, _ in handed.arrays for task in array.tasks for point in task}
+    left = sum(point.state == "failed" and point.experiment.experiment_id not in taken for point in handed.points)
+    if left:
+        print(f"Left for --retry: {counted(left, 'failed point')} (`sweep triage` says why).")
     ending = sum(point.job is not None and point.job.ends for point in handed.points)
     if ending:
         print(f"{counted(ending, 'point')} of jobs that still end: submit again when they have.")
@@ -101,6 +109,8 @@ def print_triage(points: Sequence[Point]) -> None:
             print(f"    {line}")
         print(f"    -> {point.cause.kind.advice}; log: {point.cause.log or 'none'}")
     print(f"{sum(map(len, failed.values()))} of {counted(len(points), 'point')} failed.")
+    for line in _ended(points):
+        print(line)
 
 
 # --- Status -----------------------------------------------------------------------------------------------------------
@@ -125,7 +135,7 @@ def status_view(status: Status, rows: int) -> RenderableType:
     if status.working:
         parts.append(_working_table(status, rows))
     parts += [
-        Text(line) for line in (*_waiting(status), *_unfinished(status), *_failures(status, rows), *_clocks(status))
+        Text(line) for line in (*_waiting(status), *_ended(status.points), *_failures(status, rows), *_clocks(status))
     ]
     if counts["done"] < len(status.points):
         parts.append(Text(_said(status.left)))
@@ -162,7 +172,7 @@ def _working_table(status: Status, rows: int) -> Table:
 
 def _waiting(status: Status) -> list[str]:
     reasons = Counter(
-        (point.job.reason or "the scheduler's next look") if point.job else "not known"
+        (point.job.reason or "the scheduler's next look") if point.job else "what only SLURM could tell"
         for _, point in status.of("queued")
     )
     if not reasons:
@@ -175,9 +185,9 @@ def _waiting(status: Status) -> list[str]:
     return lines
 
 
-def _unfinished(status: Status) -> list[str]:
-    """What was begun and is to be submitted again, by what ended it."""
-    ended = Counter(point.cause.kind.name for _, point in status.of("missing") if point.cause is not None)
+def _ended(points: Sequence[Point]) -> list[str]:
+    """What was begun and is to be submitted again, by what ended it: the same words wherever points are told of."""
+    ended = Counter(point.cause.kind.name for point in points if point.state == "missing" and point.cause is not None)
     if not ended:
         return []
     return [

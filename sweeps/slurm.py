@@ -6,13 +6,14 @@ Imports no torch.
 from __future__ import annotations
 
 import logging
+import math
+import shlex
 import shutil
 import subprocess
-import tempfile
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +26,24 @@ from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.files import clock_of, make_folder
 from sweeps import queue
+from sweeps.arrays import Array, arrays_of
 from sweeps.clusters import Cluster, Resources
 from sweeps.estimate import estimate
 from sweeps.job import Work
 from sweeps.ledger import Ledger, Submission
-from sweeps.plan import Point, by_training, plan
+from sweeps.plan import Point, plan
 from sweeps.snapshot import lines_for, snapshot
 
 log = logging.getLogger(__name__)
 
-# What SLURM allows where it does not say.
-LARGEST_ARRAY = 1001
 SNAPSHOTS = "snapshots"
+# Of what jobs ask for, what SLURM knows nothing of.
+OURS = ("setup", "parallel", "pack", "requeues")
+# What sbatch --test-only says of jobs that no node can run, but also where such nodes are only down or drained.
+UNAVAILABLE = "node configuration is not available"
 PATIENCE = 120  # seconds for sbatch to say what it thinks
 ENDING = 60.0  # and for jobs to end that were cancelled; SLURM kills them after half of it, where nothing else is set
 POLL = 2.0
-Seconds = Callable[[Point], float | None]
-"""How long a point will take, None where nobody knows."""
-
-
-def unknown(point: Point) -> None:
-    """Of any point."""
-
-
-@dataclass(frozen=True)
-class Array:
-    """Jobs that ask for the same, handed over together.
-
-    Attributes:
-        tasks: the points of each job, those of a training one after the other.
-        timed: whether times are measured; otherwise points are trained and evaluated.
-        after: the array whose job of the same number must have ended well before; None for none.
-    """
-
-    tasks: tuple[tuple[Experiment, ...], ...]
-    timed: bool
-    resources: Resources
-    after: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +86,10 @@ def submit(
     ledger = Ledger(runs)
     if dry:
         found = plan(points, runs, must_know=shutil.which("squeue") is not None)
-        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
+        flying = _flying(ledger) if shutil.which("squeue") is not None else {}
+        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of, flying)
+        if shutil.which("sbatch") is not None:
+            _ask_all(arrays)
         return Handed(found, [(array, None) for array in arrays])
     make_folder(runs)
     _compare_clocks(runs)
@@ -113,12 +98,8 @@ def submit(
         found = _settled(points, runs)
         if fixed:
             cluster = cluster.after(lines_for(snapshot(ledger.folder / SNAPSHOTS)))
-        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of)
-        kinds: dict[Resources, Array] = {}
-        for array in arrays:
-            kinds.setdefault(array.resources, array)
-        for array in kinds.values():
-            _ask(array, ledger.folder)
+        arrays = arrays_of(found, cluster, retry, recipe, estimate(found, runs).of, _flying(ledger))
+        _ask_all(arrays)
         handed: dict[int, Submission] = {}
         for array in arrays:
             after = handed.get(id(array.after))
@@ -138,6 +119,19 @@ def _settled(points: Sequence[Experiment], runs: Path) -> list[Point]:
             log.warning("Waiting for jobs that are ending: %s.", ", ".join(sorted(ending)))
             said = True
         time.sleep(POLL)
+
+
+def _flying(ledger: Ledger) -> dict[str, str]:
+    """Jobs that wait or run to train, of any recipe, by the ids of their trainings."""
+    handed = [each for each in ledger.read() if each.job and not each.timed and not each.withdrawn]
+    waiting = queue.queued() if handed else {}
+    found = {}
+    for each in handed:
+        for task, trainings in enumerate(each.trainings):
+            job = waiting.get(each.job_of(task))
+            if job is not None and job.name == each.token:
+                found.update(dict.fromkeys(trainings, job.id))
+    return found
 
 
 def _compare_clocks(runs: Path) -> None:
@@ -168,79 +162,16 @@ def check(points: Sequence[Experiment], cluster: Cluster, runs: Path) -> None:
 
 def withdraw_orphans(ledger: Ledger) -> None:
     """Take back what a submitter that was killed may have handed over without noting it."""
-    orphans = {each.token: each for each in ledger.read() if not each.job and not each.withdrawn}
+    # Also those that were withdrawn: an sbatch may outlive its submitter, or fail though SLURM has the job.
+    orphans = {each.token: each for each in ledger.read() if not each.job}
     if not orphans:
         return
     jobs = [job.id for job in queue.queued().values() if job.name in orphans]
     if jobs:
         queue.cancel({job.partition("_")[0] for job in jobs})
     for submission in orphans.values():
-        ledger.withdraw(submission)
-
-
-def arrays_of(
-    points: Sequence[Point], cluster: Cluster, retry: str, recipe: str, seconds: Seconds = unknown
-) -> list[Array]:
-    """What to hand over: each training with its points, its times after it, in a drawn order.
-
-    Args:
-        seconds: that a point will take; short ones share a job.
-    """
-    trainings = by_training([point for point in points if is_wanted(point, retry)], recipe)
-    new = [group for group in trainings if not all(point.evaluated for point in group)]
-    ready = [group for group in trainings if all(point.evaluated for point in group)]
-    # Processes that train together leave together: after a failure of one nothing else of the job would run.
-    pack = cluster.training.pack if cluster.training.processes == 1 else 0
-    largest = largest_array()
-    arrays: list[Array] = []
-    for groups in _chunks(_packed(new, pack, seconds), largest):
-        unevaluated = [[point for point in group if not point.evaluated] for group in groups]
-        first = Array(_tasks(unevaluated), False, cluster.training)
-        arrays += [first, Array(_tasks(groups), True, cluster.timing, first)]
-    for groups in _chunks(_packed(ready, cluster.timing.pack, seconds), largest):
-        arrays.append(Array(_tasks(groups), True, cluster.timing))
-    return arrays
-
-
-def _packed(groups: Sequence[list[Point]], minutes: int, seconds: Seconds) -> list[list[Point]]:
-    """Neighbours together as long as they take no longer than so many minutes."""
-    packed: list[list[Point]] = []
-    spent: float | None = None
-    for group in groups:
-        each = [seconds(point) for point in group]
-        takes = None if None in each else sum(one for one in each if one is not None)
-        if takes is None or spent is None or spent + takes > 60 * minutes:
-            packed.append([])
-            spent = 0.0
-        packed[-1] += group
-        spent = None if takes is None else spent + takes
-    return packed
-
-
-def _tasks(groups: Sequence[Sequence[Point]]) -> tuple[tuple[Experiment, ...], ...]:
-    return tuple(tuple(point.experiment for point in group) for group in groups)
-
-
-def is_wanted(point: Point, retry: str) -> bool:
-    """Whether a submission takes up the point."""
-    if point.state != "failed":
-        return point.state == "missing"
-    assert point.cause is not None
-    limit = {"timeout": "timeout", "out of memory": "oom"}.get(point.cause.kind.name, "failed")
-    return retry in ("all", limit)
-
-
-def _chunks(groups: Sequence[list[Point]], size: int) -> Iterator[list[list[Point]]]:
-    rest = iter(groups)
-    while chunk := list(islice(rest, size)):
-        yield chunk
-
-
-def largest_array() -> int:
-    """Jobs of an array that SLURM takes."""
-    if shutil.which("scontrol") is None:
-        return LARGEST_ARRAY
-    return max(int(queue.setting("MaxArraySize") or LARGEST_ARRAY), 1)
+        if not submission.withdrawn:
+            ledger.withdraw(submission)
 
 
 # --- Scripts ----------------------------------------------------------------------------------------------------------
@@ -265,10 +196,11 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
         "account": asked.account,
         "qos": asked.qos,
         "constraint": asked.constraint,
+        "exclude": asked.exclude,
         "cpus_per_task": asked.cpus,
         "setup": asked.setup.splitlines(),
         "exclusive": asked.exclusive,
-        "dependency": after and f"{'aftercorr' if len(array.tasks) > 1 else 'afterok'}:{after}",
+        "dependency": _dependency(array, after),
     }
     return {
         "job_name": name,
@@ -284,48 +216,93 @@ def parameters_of(array: Array, name: str, after: str = "") -> dict[str, Any]:
     }
 
 
-def script_of(array: Array, folder: Path, name: str = "afbench", after: str = "") -> str:
-    """The text that sbatch gets."""
+def _dependency(array: Array, after: str) -> str:
+    if after:
+        return f"{'aftercorr' if len(array.tasks) > 1 else 'afterok'}:{after}"
+    return f"afterany:{array.behind}" if array.behind else ""
+
+
+def script_of(array: Array, folder: Path, name: str, after: str = "") -> str:
+    """The text that sbatch gets, by a function that submitit has not made public; a test compares it with what came."""
     count = len(array.tasks) if len(array.tasks) > 1 else None
-    command = f"python -u -m submitit.core._submit {folder}"
+    command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     text: str = engine._make_sbatch_string(
         command=command, folder=folder, map_count=count, **parameters_of(array, name, after)
     )
     return text
 
 
-def _ask(array: Array, folder: Path) -> None:
-    """UserError where SLURM would refuse such jobs; nothing is submitted."""
+def _ask_all(arrays: Sequence[Array]) -> None:
+    """UserError where SLURM would refuse jobs of any kind; nothing is submitted."""
+    kinds: dict[Resources, Array] = {}
+    for array in arrays:
+        kinds.setdefault(replace(array.resources, parallel=0), array)
+    for array in kinds.values():
+        _ask(array)
+
+
+def _ask(array: Array) -> None:
     if shutil.which("sbatch") is None:
         raise UserError(
             "There is no sbatch here; expected a machine that submits to SLURM, or --cluster local to run on this one."
         )
-    with tempfile.NamedTemporaryFile("w", suffix=".sh", dir=folder) as script:
-        script.write(script_of(array, folder))
-        script.flush()
-        try:
-            done = subprocess.run(
-                ["sbatch", "--test-only", script.name], capture_output=True, text=True, timeout=PATIENCE
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UserError(
-                f"sbatch does not answer ({error}); expected SLURM's controller to be up. Nothing was submitted."
-            ) from error
-    if done.returncode:
-        said = " ".join(done.stderr.replace("sbatch:", "").split())
-        asked = array.resources
+    asked = array.resources
+    nodes = queue.nodes(asked.partition)
+    _check_time(asked, nodes)
+    script = script_of(array, Path("logs"), "afbench")
+    try:
+        done = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(
-            f"SLURM refuses {'timing' if array.timed else 'training'} jobs with partition {asked.partition!r}, account "
-            f"{asked.account!r}, qos {asked.qos!r}, {asked.nodes} nodes of {asked.gpus} GPUs {asked.gpu_type!r}, time "
-            f"{asked.time}: {said}. Nothing was submitted; expected other values in clusters.toml or by flags."
+            f"sbatch does not answer ({error}); expected SLURM's controller to be up. Nothing was submitted."
+        ) from error
+    if not done.returncode:
+        return
+    said = " ".join(done.stderr.replace("sbatch:", "").split())
+    what = "timing" if array.timed else "training"
+    down = sum(not node.serves and _could(node, asked) for node in nodes)
+    if UNAVAILABLE not in said or not down:
+        given = {name: value for name, value in asdict(asked).items() if value and name not in OURS}
+        raise UserError(
+            f"SLURM refuses {what} jobs of {', '.join(f'{name} {value!r}' for name, value in given.items())}: {said}. "
+            "Nothing was submitted; expected other values in clusters.toml or by flags."
         )
+    words = "%s jobs will wait: what could run them is down or drained (%d of the nodes, see sinfo -R)."
+    log.warning(words, what.capitalize(), down)
+
+
+def _check_time(asked: Resources, nodes: Sequence[queue.Node]) -> None:
+    """UserError where no node's partition lets a job run so long: some clusters take it, and it waits for ever."""
+    longest = max((node.longest for node in nodes), default=math.inf)
+    # A quality of service may allow more.
+    if 60 * asked.minutes > longest and not asked.qos:
+        where = f"partition {asked.partition}" if asked.partition else "the cluster's own partition"
+        raise UserError(
+            f"time is {asked.time}, but {where} lets jobs run {longest / 60:g} minutes at most. Nothing was submitted; "
+            "expected a shorter one, another partition, or a qos that allows it."
+        )
+
+
+def _could(node: queue.Node, asked: Resources) -> bool:
+    """Whether a node is large enough; features that are not simply all of some names are left to SLURM."""
+    memory = int(asked.memory[:-1]) * 1024 ** ("KMGT".index(asked.memory[-1]) - 1) if asked.memory else 0
+    features = (
+        set(asked.constraint.split("&")) if asked.constraint and not set("|[(*") & set(asked.constraint) else set()
+    )
+    return (
+        node.cpus >= asked.tasks_per_node * max(asked.cpus, 1)
+        and node.memory >= memory
+        and node.gpus >= asked.gpus
+        and features <= node.features
+    )
 
 
 def _hand_over(
     array: Array, ledger: Ledger, runs: Path, cluster: str, recipe: str, after: Submission | None
 ) -> Submission:
     names = [[point.experiment_id for point in task] for task in array.tasks]
-    submission = ledger.begin(cluster, recipe, array.timed, names)
+    trainings = [list(dict.fromkeys(point.training_id for point in task)) for task in array.tasks]
+    submission = ledger.begin(cluster, recipe, array.timed, names, trainings)
     folder = ledger.jobs_folder(submission)
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=array.resources.requeues)
     executor.update_parameters(**parameters_of(array, submission.token, after.job if after else ""))

@@ -26,6 +26,7 @@ LATE = 20
 SOONEST = 180.0
 # Of a stage that has shown no step yet: the first one reads data, compiles, waits for a file system.
 FIRST = 900.0
+BEFORE = 15.0  # by which a sign of life may be older than its job seems to be: squeue's seconds are whole, and cached
 SILENT = 3600.0  # of timing, during which nothing is written
 # How many times the pace of others like it makes a training slow.
 SLOW = 3.0
@@ -132,7 +133,7 @@ def _working(group: Sequence[Point], runs: Path, now: float, clocks: dict[str, f
     heartbeat, stamped = read_heartbeat(path.parent), _stamp(path)
     running = point.job.seconds if point.job is not None else None
     # What an earlier job left is no sign of this one.
-    if heartbeat is None or heartbeat.stage == "done" or (running is not None and now - stamped > running + SOONEST):
+    if heartbeat is None or heartbeat.stage == "done" or (running is not None and now - stamped > running + BEFORE):
         shared = point.place is not None and len(point.place.submission.tasks[point.place.task]) > len(group)
         overdue = running is not None and running > FIRST and not shared
         return Working(point, len(group), None, running or 0.0, "hangs" if overdue else "", shared=shared)
@@ -198,7 +199,7 @@ def _values(name: str, point: Point, working: Working | None) -> dict[str, Any]:
         values["cause"] = {
             "kind": point.cause.kind.name,
             "lines": point.cause.lines,
-            "log": str(point.cause.log) if point.cause.log else None,
+            "log": str(point.cause.log.resolve()) if point.cause.log else None,
             "advice": point.cause.kind.advice,
         }
     if point.state == "running" and working is not None:

@@ -22,6 +22,7 @@ class Kind:
         advice: what to do.
         is_failure: whether the same would happen again; otherwise the next submission takes it up.
         is_mistake: whether it has nothing to do with the point, so that the same would happen to others.
+        is_vague: whether a job that goes on, or will after a requeue, leaves the same behind.
         pattern: that tells it in a log.
         states: that tell it in the scheduler's words.
         errors: Python exceptions that tell it.
@@ -34,6 +35,7 @@ class Kind:
     states: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     is_mistake: bool = False
+    is_vague: bool = False
 
 
 # In the order in which they are tried: what says more comes first.
@@ -42,7 +44,8 @@ KINDS = (
         "cancelled",
         "submit again to go on",
         False,
-        r"CANCELLED AT (?!.*DUE TO)",
+        # SLURM says the same of a STEP when it ends the processes that are left of several.
+        r"JOB .*CANCELLED AT (?!.*DUE TO)",
         ("CANCELLED",),
         ("KeyboardInterrupt",),
     ),
@@ -53,6 +56,7 @@ KINDS = (
         r"DUE TO PREEMPTION",
         states=("PREEMPTED", "REVOKED"),
         errors=("SystemExit",),
+        is_vague=True,
     ),
     Kind(
         "node", "submit again to go on on another node", False, r"NODE FAILURE|node failure", ("NODE_FAIL", "BOOT_FAIL")
@@ -68,7 +72,8 @@ KINDS = (
     Kind(
         "out of memory",
         "of the GPU: a smaller training.micro_batch or timing.batch; of the node: more --memory, fewer runtime.workers",
-        pattern=r"out of memory|OutOfMemoryError|oom[-_ ]kill|OUT_OF_MEMORY|MemoryError",
+        pattern=r"[Oo]ut [Oo]f [Mm]emory|OutOfMemoryError|oom[-_ ]kill|OUT_OF_MEMORY|MemoryError"
+        r"|worker that makes clips died \(killed by SIG(KILL|BUS)",
         states=("OUT_OF_MEMORY",),
         errors=("OutOfMemoryError", "MemoryError"),
     ),
@@ -82,7 +87,8 @@ KINDS = (
         "nccl",
         "processes did not reach each other: NCCL_DEBUG=INFO in the profile's setup says more; NCCL_SOCKET_IFNAME "
         "names the network",
-        pattern=r"NCCL|ProcessGroup|gloo|did not find the others",
+        # What is only information, or a warning at the end of any process, is no reason.
+        pattern=r"^(?!.*(NCCL INFO|NCCL version|[Ww]arning)).*(NCCL|ProcessGroup|gloo|did not find the others)",
     ),
     Kind(
         "cuda",
@@ -116,15 +122,19 @@ KINDS = (
     ),
     Kind(
         "killed",
-        "its log ends without a word, as where a node's memory ran out or somebody killed it; submit with --retry "
-        "failed",
+        "it ended without a word of its own, as where a node's memory ran out or somebody killed it; submit with "
+        "--retry failed, and with more --memory where it happens again",
+        pattern=r"^srun: error: .*task.*: (Killed|Segmentation fault|Bus error|Aborted)",
+        is_vague=True,
     ),
 )
 UNKNOWN = Kind("error", "its log says more; submit with --retry failed")
-LOST = Kind("lost", "its job is gone and left nothing; submit again", False)
-UNREACHED = Kind("not reached", "its job ended at another training; submit again", False)
+LOST = Kind("lost", "its job is gone and left nothing; submit again", False, is_vague=True)
+UNREACHED = Kind("not reached", "its job ended at another training; submit again", False, is_vague=True)
 # Before the id of a training that a job comes to, in its log.
 BEGAN = "training "
+# submitit's last word in the log of a job that failed at nothing, or not at all of its trainings.
+WELL = "Job completed successfully"
 
 
 @dataclass(frozen=True)
@@ -157,32 +167,36 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None, trainin
     said_by_job = ((attempt.job if attempt else None) or {}).get("submission") or {}
     if said_by_job.get("log"):
         log = Path(said_by_job["log"])
-    text = tail(log)
+    whole = tail(log)
     state = job.state if job is not None else ""
     error = attempt.error if attempt is not None else None
-    if attempt is None and job is None and not text:
+    if attempt is None and job is None and not whole:
         return Cause(LOST, log=log) if log is not None else None
     if attempt is not None and attempt.ended is not None and error is None:
         return None
-    if attempt is None and _began_others(text, training):
+    text, came_to_it = _part(whole, training)
+    if attempt is None and not came_to_it:
         return Cause(UNREACHED, log=log)
-    if attempt is None and state == "COMPLETED":
-        return Cause(LOST, _telling(text, ""), log)
+    if attempt is None and (state == "COMPLETED" or WELL in whole):
+        # Its other trainings went well; this one may have failed before its attempt began.
+        state = ""
+        if _kind(state, None, text).name == "killed":
+            return Cause(LOST, _telling(text, ""), log)
     kind = _kind(state, error, text)
-    if kind.name in ("nccl", "killed"):
-        # Of processes that work together one has the reason; the others lost it, or were ended.
-        for other in _beside(log):
-            found = _kind(state, None, tail(other))
-            if found.name not in ("nccl", "killed", "preempted", "cancelled", UNKNOWN.name):
-                return Cause(found, _telling(tail(other), found.pattern), other)
+    if kind.name in ("nccl", "killed") and (found := _of_another(state, text, log)):
+        return found
     said = tuple(error["text"].splitlines()[:LINES]) if error and error["text"] else ()
     return Cause(kind, said or _telling(text, kind.pattern), log)
 
 
-def _began_others(text: str, training: str) -> bool:
-    """Whether a job's log names trainings that it came to, and not this one."""
-    begun = re.findall(rf"^{BEGAN}(\w+)$", text, re.MULTILINE)
-    return bool(training and begun and training not in begun)
+def _part(text: str, training: str) -> tuple[str, bool]:
+    """What a job's log says of one training since the job last came to it, and whether it came to it.
+
+    All of the log, where it names no training.
+    """
+    _, *parts = re.split(rf"^{BEGAN}(\w+)$", text, flags=re.MULTILINE)
+    own = [part for name, part in zip(parts[::2], parts[1::2], strict=True) if name == training]
+    return (own[-1] if own else text), bool(own or not parts or not training)
 
 
 def _beside(log: Path | None) -> list[Path]:
@@ -191,6 +205,22 @@ def _beside(log: Path | None) -> list[Path]:
     if log is None or not end:
         return []
     return sorted(path for path in log.parent.glob(f"{job}_*_log.err") if path != log)
+
+
+def _of_another(state: str, text: str, log: Path | None) -> Cause | None:
+    """Of processes that work together one has the reason; the others lost it, or were ended."""
+    for other in _beside(log):
+        found = _kind(state, None, tail(other))
+        if found.name not in ("nccl", "killed", "preempted", "cancelled"):
+            return Cause(found, _telling(tail(other), found.pattern), other)
+    lost = _lost(text)
+    return Cause(_kind("", None, lost), (lost,), log) if lost else None
+
+
+def _lost(text: str) -> str:
+    """What srun says of the process that was the first to end, where it did so without a word of its own."""
+    first = re.search(r"^srun: error: .*task.*$", text, re.MULTILINE)
+    return first[0] if first and "Exited with" not in first[0] else ""
 
 
 def _kind(state: str, error: dict[str, str] | None, text: str) -> Kind:

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.files import check_folder, is_locked, locked, make_folder, replacing, write_json
+from bench.files import (
+    append_line,
+    check_folder,
+    is_locked,
+    locked,
+    make_folder,
+    read_lines,
+    replacing,
+    write_json,
+)
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -48,6 +57,18 @@ def test_a_folder_in_the_place_of_a_written_file_is_named_and_nothing_is_left(tm
     with pytest.raises(UserError, match=r"nowhere/value\.json cannot be written"):
         write_json(tmp_path / "nowhere" / "value.json", {})
     assert [path.name for path in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_a_line_below_one_that_was_cut_short_is_whole(tmp_path: Path) -> None:
+    """Also the first one of a file, and below lines that are whole."""
+    path = tmp_path / "lines"
+    append_line(path, "first")
+    append_line(path, "second")
+    assert path.read_text() == "first\nsecond\n"
+    with open(path, "a") as file:
+        file.write('{"token": "a", "ta')
+    append_line(path, "third")
+    assert read_lines(path) == ["first", "second", '{"token": "a", "ta', "third"]
 
 
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.record import point_folder, read_result, training_folder
 from sweeps.job import JobFailed, NoProgress, Work
+from sweeps.queue import Job
 from sweeps.snapshot import lines_for, snapshot
 from sweeps.triage import cause_of
 from tests.conftest import small
@@ -112,9 +113,42 @@ def test_the_process_that_failed_says_why_not_those_that_lost_it(tmp_path: Path)
     (tmp_path / "7_1_log.err").write_text("training a\nafbench: Video 3 of val cannot be used: it is gone\n")
     cause = cause_of(None, None, first)
     assert cause is not None and cause.kind.name == "data" and cause.log == tmp_path / "7_1_log.err"
+    (tmp_path / "7_1_log.err").write_text("Traceback (most recent call last):\nValueError: what was that\n")
+    cause = cause_of(None, None, first)
+    assert cause is not None and (cause.kind.name, cause.lines) == ("error", ("ValueError: what was that",))
     (tmp_path / "7_1_log.err").write_text("nothing of interest\n")
     cause = cause_of(None, None, first)
     assert cause is not None and cause.kind.name == "nccl" and cause.log == first
+
+
+ENDED = """training a
+srun: error: n2: task 1: {how}
+srun: launch/slurm: _step_signal: Terminating StepId=7.0
+slurmstepd-n1: error: *** STEP 7.0 ON n1 CANCELLED AT 2026-01-01T00:00:00 ***
+RuntimeError: [gloo/transport] Connection closed by peer
+srun: error: n1: task 0: Killed
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("Killed", "killed"),
+        ("Segmentation fault (core dumped)", "killed"),
+        ("Out Of Memory", "out of memory"),
+        ("Exited with exit code 1", "nccl"),
+    ],
+)
+def test_a_process_that_vanished_is_why_the_others_lost_it_and_nobody_cancelled_them(
+    tmp_path: Path, how: str, kind: str
+) -> None:
+    first = tmp_path / "7_0_log.err"
+    first.write_text(ENDED.format(how=how))
+    (tmp_path / "7_1_log.err").write_text("training a\n")
+    cause = cause_of(None, Job("7", "FAILED"), first, "a")
+    assert cause is not None and (cause.kind.name, cause.is_failure) == (kind, True)
+    if kind != "nccl":
+        assert cause.lines == (f"srun: error: n2: task 1: {how}",)
 
 
 def test_another_source_than_was_submitted_is_said(done: list[str], caplog: pytest.LogCaptureFixture) -> None:

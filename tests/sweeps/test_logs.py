@@ -32,6 +32,19 @@ def test_points_of_a_job_share_their_log(tmp_path: Path) -> None:
         print_logs([none], tmp_path, 3, False)
 
 
+def test_a_log_is_one_file_by_whatever_name_the_folder_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what runs the folder is that of whoever looks, of what is done that of its attempt."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "link").symlink_to("runs")
+    monkeypatch.chdir(tmp_path)
+    submission = Submission("afbench-1", 0.0, "slurm", "mine", False, (("a",),), "7")
+    point = Point(small("tsn"), "running", place=Place(submission, 0))
+    for name in (Path("runs"), Path("link"), tmp_path / "link"):
+        assert list(logs_of([point], name)) == [tmp_path / "runs" / ".sweep" / "afbench-1" / "7_0_log.err"]
+
+
 def test_the_log_of_what_is_done_is_found_by_its_attempt(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert logs_of([Point(small("tsn"), "done")], runs) == {}, "none of a run by hand"
     with pytest.raises(SystemExit) as caught:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -17,19 +19,20 @@ from bench.experiment import Experiment
 from bench.record import point_folder, training_folder
 from bench.run import evaluate_points
 from sweeps import queue
+from sweeps.arrays import arrays_of
 from sweeps.clusters import Cluster, find_cluster
 from sweeps.ledger import Ledger
 from sweeps.plan import Point, chosen, plan
 from sweeps.queue import Job
 from sweeps.recipes import find_recipe
-from sweeps.show import print_submission
-from sweeps.slurm import arrays_of, script_of, submit
+from sweeps.show import print_plan, print_submission, print_triage
+from sweeps.slurm import script_of, submit
 from sweeps.triage import KINDS, Cause
 from tests.conftest import small
 
 SBATCH = """#!/bin/bash
 if [ "$1" = --test-only ]; then
-    grep -q partition=nope "$2" && { echo "sbatch: error: invalid partition specified: nope" >&2; exit 1; }
+    grep -q partition=nope && { echo "sbatch: error: invalid partition specified: nope" >&2; exit 1; }
     exit 0
 fi
 number=$(($(cat "$FAKE/number" 2>/dev/null || echo 10) + 1))
@@ -68,6 +71,12 @@ def points(*frames: int) -> list[Experiment]:
 
 def states(found: list[Point]) -> list[str]:
     return [point.state for point in found]
+
+
+def named(runs: Path, *lines: str) -> str:
+    """What squeue and sacct print, with the name that each job was given for "a"."""
+    tokens = {each.job: each.token for each in Ledger(runs).read()}
+    return "".join(line.replace("|a|", f"|{tokens[re.split('[_|]', line)[0]]}|") + "\n" for line in lines)
 
 
 # --- What SLURM says --------------------------------------------------------------------------------------------------
@@ -130,10 +139,11 @@ def test_points_of_a_training_share_a_job_and_their_times_come_after_it(
 
 def test_a_script_asks_for_what_the_cluster_says(fake: Path, tmp_path: Path) -> None:
     flags = {"partition": "p", "account": "a", "gpus": 2, "nodes": 2, "cpus": 3, "memory": "8G", "time": "90"}
+    flags["exclude"] = "node[3-4]"
     big = find_cluster("slurm", {**flags, "setup": "module load x", "parallel": 2, "gpu_type": "h100"})
     eight = [replace(point, training=replace(point.training, micro_batch=1)) for point in points(3, 4)]
     first, second = arrays_of(plan(eight, tmp_path), big, "", "mine")
-    text = script_of(first, tmp_path)
+    text = script_of(first, tmp_path, "name")
     for line in (
         "--partition=p",
         "--account=a",
@@ -141,6 +151,7 @@ def test_a_script_asks_for_what_the_cluster_says(fake: Path, tmp_path: Path) -> 
         "--ntasks-per-node=2",
         "--cpus-per-task=3",
         "--mem=8G",
+        "--exclude='node[3-4]'",
         "--time=90",
         "--gres=gpu:h100:2",
         "--array=0-1%2",
@@ -148,7 +159,7 @@ def test_a_script_asks_for_what_the_cluster_says(fake: Path, tmp_path: Path) -> 
     ):
         assert f"#SBATCH {line}\n" in text, line
     assert "\nmodule load x\n" in text and "--exclusive" not in text and "wckey" not in text
-    text = script_of(second, tmp_path, after="12")
+    text = script_of(second, tmp_path, "name", "12")
     for line in (
         "--nodes=1",
         "--ntasks-per-node=1",
@@ -261,7 +272,7 @@ def test_a_second_submission_adds_nothing_while_the_first_waits(fake: Path, tmp_
     first = submit(points(3, 4), runs, cluster, "mine")
     assert [submission.job for _, submission in first.arrays if submission] == ["11", "12"]
     lines = [f"{job}_{task}|PENDING|Resources||a|0:00" for job in (11, 12) for task in (0, 1)]
-    (fake / "squeue.out").write_text("\n".join(lines) + "\n")
+    (fake / "squeue.out").write_text(named(runs, *lines))
     second = submit(points(3, 4, 5), runs, cluster, "mine")
     assert states(second.points) == ["queued", "queued", "missing"]
     assert [len(array.tasks) for array, _ in second.arrays] == [1, 1]
@@ -269,26 +280,72 @@ def test_a_second_submission_adds_nothing_while_the_first_waits(fake: Path, tmp_
     assert "--dependency=afterok:13" in (fake / "14.sh").read_text()
 
 
+def test_more_points_of_a_training_that_runs_follow_when_it_has_ended(
+    fake: Path, tmp_path: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of any recipe, instead of holding a GPU to wait for it; each behind its own job."""
+    first, second = points(3, 4)
+    submit([first, second], tmp_path, cluster, "mine")
+    queue_of = named(tmp_path, "11_0|RUNNING|None|n|a|0:01", "11_1|PENDING|Resources||a|0:00")
+    (fake / "squeue.out").write_text(queue_of)
+    more = [replace(point, evaluation=replace(point.evaluation, frames=2)) for point in (first, second)]
+    dry = submit([*more, *points(5)], tmp_path, cluster, "yours", dry=True)
+    handed = submit([*more, *points(5)], tmp_path, cluster, "yours")
+    for found in (dry, handed):
+        assert sorted(array.behind for array, _ in found.arrays if not array.timed) == ["", "11_0", "11_1"]
+    for array, submission in handed.arrays:
+        assert submission is not None
+        script = (fake / f"{submission.job}.sh").read_text()
+        assert (f"--dependency=afterany:{array.behind}\n" in script) == bool(array.behind)
+        assert ("--dependency=afterok:" in script) == array.timed
+    print_submission(handed, tmp_path, dry=False)
+    assert capsys.readouterr().out.count(", after job 11_") == 2
+
+
 def test_a_training_that_runs_is_running_though_its_times_wait(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
     submit(points(3), tmp_path, cluster, "mine")
-    (fake / "squeue.out").write_text("11|RUNNING|None|n|a|0:01\n12|PENDING|Dependency||a|0:00\n")
+    (fake / "squeue.out").write_text(named(tmp_path, "11|RUNNING|None|n|a|0:01", "12|PENDING|Dependency||a|0:00"))
     (point,) = plan(points(3), tmp_path)
     assert point.state == "running" and point.alive == ("11", "12") and point.place and point.place.id == "11"
 
 
-def test_a_submission_waits_for_what_was_cancelled_and_takes_it_up(
-    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_accounting_is_asked_of_what_is_gone_alone_and_not_for_long(
+    fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(points(3), tmp_path, cluster, "mine")
-    ending = "11|COMPLETING|None|n|a|0:30\n"
-    (fake / "squeue.out").write_text(ending)
-    (fake / "sacct.out").write_text("11|CANCELLED by 0|None|n|a|0:30\n12|CANCELLED by 0|None||a|0:00\n")
+    (fake / "sacct").write_text('#!/bin/bash\necho sacct >> "$FAKE/asked"\nexec sleep 20\n')
+    monkeypatch.setattr("sweeps.queue.DECORATION", 0.2)
+    (fake / "squeue.out").write_text(named(tmp_path, "12|PENDING|Resources||a|0:00"))
+    assert states(plan(points(3), tmp_path)) == ["queued"]
+    assert "sacct" not in (fake / "asked").read_text(), "of a training that ended its times are what is left"
+    (fake / "squeue.out").write_text("")
+    began = time.monotonic()
+    assert states(plan(points(3), tmp_path)) == ["missing"]
+    assert "sacct" in (fake / "asked").read_text() and time.monotonic() - began < 10
+
+
+def test_a_submission_waits_for_what_was_cancelled_and_takes_it_up(
+    fake: Path,
+    tmp_path: Path,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    submit(points(3), tmp_path, cluster, "mine")
+    (fake / "squeue.out").write_text(named(tmp_path, "11|COMPLETING|None|n|a|0:30"))
+    ended = named(tmp_path, "11|CANCELLED by 0|None|n|a|0:30", "12|CANCELLED by 0|None||a|0:00")
+    (fake / "sacct.out").write_text(ended)
     (point,) = plan(points(3), tmp_path)
     assert point.job and point.job.ends and point.job.reason == ""
     monkeypatch.setattr("sweeps.slurm.POLL", 0.0)
     monkeypatch.setattr("time.sleep", lambda _: (fake / "squeue.out").write_text(""))
     handed = submit(points(3), tmp_path, cluster, "mine")
     assert states(handed.points) == ["missing"] and len(handed.arrays) == 2
+    assert handed.points[0].job and (handed.points[0].job.state, handed.points[0].job.reason) == ("CANCELLED", "")
+    print_plan(handed.points, tmp_path)
+    print_triage(handed.points)
+    assert capsys.readouterr().out.count("of the missing: 1 cancelled -> submit again to go on") == 2
     assert "Waiting for jobs that are ending: 11" in caplog.text
 
 
@@ -296,7 +353,7 @@ def test_a_job_that_does_not_end_is_waited_for_so_long_and_no_longer(
     fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(points(3), tmp_path, cluster, "mine")
-    (fake / "squeue.out").write_text("11|COMPLETING|None|n|a|0:30\n")
+    (fake / "squeue.out").write_text(named(tmp_path, "11|COMPLETING|None|n|a|0:30"))
     monkeypatch.setattr("sweeps.slurm.ENDING", 0.0)
     handed = submit(points(3), tmp_path, cluster, "mine")
     print_submission(handed, tmp_path, dry=False)
@@ -330,15 +387,23 @@ def test_what_is_gone_from_the_queue_without_a_word_is_missing(fake: Path, tmp_p
     assert states(plan(points(3), tmp_path)) == ["missing"]
 
 
-def test_a_job_that_failed_before_it_began_to_work_is_failed(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+def test_a_job_that_failed_before_it_began_to_work_is_failed(
+    fake: Path, tmp_path: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
     handed = submit(points(3), tmp_path, cluster, "mine")
     submission = handed.arrays[0][1]
     assert submission is not None
     log = Ledger(tmp_path).jobs_folder(submission) / "11_0_log.err"
     log.write_text("bash: line 1: python: command not found\n")
-    (fake / "sacct.out").write_text("11|FAILED|None|n|a|0:01\n12|CANCELLED|None||a|0:00\n")
+    (fake / "sacct.out").write_text(named(tmp_path, "11|FAILED|None|n|a|0:01", "12|CANCELLED|None||a|0:00"))
     (point,) = plan(points(3), tmp_path)
     assert point.state == "failed" and point.cause and point.cause.kind.name == "import"
+    for retry, words in (
+        ("", "Nothing was submitted.\nLeft for --retry: 1 failed point ("),
+        ("all", "1 point: 1 failed.\n"),
+    ):
+        print_submission(submit(points(3), tmp_path, cluster, "mine", retry), tmp_path, dry=False)
+        assert words in capsys.readouterr().out
 
 
 def test_an_error_in_an_earlier_attempt_does_not_fail_a_later_job(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
@@ -351,7 +416,7 @@ def test_an_error_in_an_earlier_attempt_does_not_fail_a_later_job(fake: Path, tm
     (folder / "attempts.jsonl").write_text(f"{json.dumps(begun)}\n{json.dumps(ended)}\n")
     assert states(plan([point], tmp_path)) == ["failed"]
     submit([point], tmp_path, cluster, "mine", retry="failed")
-    (fake / "sacct.out").write_text("11|CANCELLED by 0|None||a|0:00\n")
+    (fake / "sacct.out").write_text(named(tmp_path, "11|CANCELLED by 0|None||a|0:00"))
     assert states(plan([point], tmp_path)) == ["missing"]
 
 
@@ -374,6 +439,68 @@ def test_what_slurm_refuses_is_said_before_anything_is_submitted(fake: Path, tmp
     assert Ledger(tmp_path).read() == [] and not (fake / "number").exists()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "flags", "waits"),
+    [
+        ("gpu*|up|drained*|8|64000|gpu:h100:4(S:0-1)|h100,ib|infinite", {}, True),
+        ("gpu*|down|idle|8|64000|gpu:4|(null)|infinite", {"gpus": 4}, True),
+        ("gpu*|up|idle|8|64000|gpu:4|(null)|infinite", {}, False),
+        ("gpu*|up|down|8|64000|gpu:4|(null)|infinite", {"cpus": 9}, False),
+        ("gpu*|up|down|8|64000|gpu:4|(null)|infinite", {"memory": "63G"}, False),
+        ("gpu*|up|down|8|64000|gpu:a:2,gpu:b:1|(null)|infinite", {"gpus": 4}, False),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib|infinite", {"constraint": "h100&ib"}, True),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib|infinite", {"constraint": "a100"}, False),
+        ("gpu*|up|down|8|64000|gpu:4|h100,ib|infinite", {"constraint": "a100|h100"}, True),
+        ("other|up|down|8|64000|gpu:4|(null)|infinite", {}, False),
+        ("", {}, False),
+    ],
+)
+def test_jobs_wait_for_nodes_that_are_down_and_are_refused_where_none_could(
+    fake: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, nodes: str, flags: dict[str, object], waits: bool
+) -> None:
+    """sbatch --test-only says the same of both."""
+    (fake / "sinfo").write_text(f"#!/bin/bash\n[ -n '{nodes}' ] && echo '{nodes}'\nexit 0\n")
+    (fake / "sinfo").chmod(0o755)
+    refusal = 'if [ "$1" = --test-only ]; then echo "Requested node configuration is not available" >&2; exit 1; fi'
+    (fake / "sbatch").write_text(SBATCH.replace("#!/bin/bash", f"#!/bin/bash\n{refusal}"))
+    asked = find_cluster("slurm", {"gpus": 1, "memory": "32G", **flags})
+    each = [replace(point, training=replace(point.training, micro_batch=1)) for point in points(3)]
+    if waits:
+        assert len(submit(each, tmp_path, asked, "mine").arrays) == 2
+        assert "Training jobs will wait: what could run them is down or drained (1 of the nodes" in caplog.text
+    else:
+        with pytest.raises(UserError, match=r"configuration is not available.*Nothing was submitted"):
+            submit(each, tmp_path, asked, "mine")
+
+
+@pytest.mark.parametrize(
+    ("limits", "flags", "refused"),
+    [
+        (["30:00"], {"time": "31"}, True),
+        (["30:00"], {"time": "30"}, False),
+        (["30:00"], {"time": "31", "qos": "long"}, False),
+        (["30:00", "1-00:00:00"], {"time": "24:00:00"}, False),
+        (["30:00", "1-00:00:00"], {"time": "24:01:00"}, True),
+        (["infinite"], {"time": "9-00:00:00"}, False),
+    ],
+)
+def test_a_time_that_no_partition_allows_is_refused(
+    fake: Path, tmp_path: Path, limits: list[str], flags: dict[str, object], refused: bool
+) -> None:
+    """SLURM may take such jobs, that then wait for ever."""
+    lines = "".join(f"gpu*|up|idle|8|64000|gpu:4|(null)|{limit}\n" for limit in limits)
+    (fake / "sinfo").write_text(f"#!/bin/bash\nprintf '{lines}'\n")
+    (fake / "sinfo").chmod(0o755)
+    asked = find_cluster("slurm", {"gpus": 0, **flags})
+    if refused:
+        with pytest.raises(
+            UserError, match=r"time is .*lets jobs run (30|1440) minutes at most. Nothing was submitted"
+        ):
+            submit(points(3), tmp_path, asked, "mine")
+    else:
+        assert len(submit(points(3), tmp_path, asked, "mine").arrays) == 2
+
+
 def test_a_limit_reached_half_way_keeps_what_was_taken(
     fake: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,6 +512,117 @@ def test_a_limit_reached_half_way_keeps_what_was_taken(
         ("12", False),
         ("", True),
     ]
+
+
+def test_jobs_of_an_orphan_that_come_later_are_taken_back_too(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    """An sbatch that outlived its submitter, or said that it failed though SLURM had the job."""
+    ledger = Ledger(tmp_path)
+    with ledger.held():
+        orphan = ledger.begin("slurm", "mine", False, [[point.experiment_id] for point in points(3)])
+        ledger.withdraw(orphan)
+    (fake / "squeue.out").write_text(f"9|PENDING|None||{orphan.token}|0:00\n")
+    submit(points(3), tmp_path, cluster, "mine")
+    assert [line.split()[1:] for line in (fake / "asked").read_text().splitlines() if "scancel" in line] == [["9"]]
+
+
+def test_a_job_of_another_name_is_not_ours_whatever_its_id(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    """As on another cluster, to which the folder was copied: nobody's jobs are cancelled for that."""
+    submit(points(3), tmp_path, cluster, "mine")
+    (fake / "squeue.out").write_text("11|RUNNING|None|n|interactive|0:01\n")
+    (fake / "sacct.out").write_text("12|FAILED|None|n|other|0:01\n11|FAILED|None|n|other|0:01\n")
+    (point,) = plan(points(3), tmp_path)
+    assert (point.state, point.alive, point.job) == ("missing", (), None)
+
+
+def test_a_point_that_was_done_while_slurm_was_asked_is_done(
+    fake: Path, runs: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = small("tsn")
+    submit([point], tmp_path, cluster, "mine")
+
+    def meanwhile() -> dict[str, Job]:
+        shutil.copytree(runs / point.data.dataset, tmp_path / point.data.dataset)
+        return {}
+
+    monkeypatch.setattr(queue, "queued", meanwhile)
+    assert states(plan([point], tmp_path)) == ["done"]
+
+
+def test_the_queue_is_asked_for_who_asks_whatever_the_environment_says(
+    fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody")
+    queue.queued()
+    assert f"--user {os.geteuid()} " in (fake / "asked").read_text()
+
+
+@pytest.mark.parametrize(
+    ("log", "state"),
+    [
+        ("training, step 3 of 9\n", "queued"),
+        ("slurmstepd: error: *** JOB 11 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***\n", "queued"),
+        ("slurmstepd: error: *** JOB 11 ON n CANCELLED AT 2026-01-01T00:00:00 ***\n", "missing"),
+        ("afbench: The loss became nan at step 3 of 9.\n", "failed"),
+    ],
+)
+def test_what_may_go_on_is_not_failed_while_slurm_does_not_answer(
+    fake: Path, tmp_path: Path, cluster: Cluster, caplog: pytest.LogCaptureFixture, log: str, state: str
+) -> None:
+    (point,) = points(3)
+    submission = submit([point], tmp_path, cluster, "mine").arrays[0][1]
+    assert submission is not None
+    begun = {"number": 1, "began": 1.0, "job": {"id": "11"}, "points": [point.experiment_id]}
+    folder = training_folder(tmp_path, point)
+    folder.mkdir(parents=True)
+    (folder / "attempts.jsonl").write_text(f"{json.dumps(begun)}\n")
+    (Ledger(tmp_path).jobs_folder(submission) / "11_0_log.err").write_text(log)
+    (fake / "squeue").write_text(f"#!/bin/bash\necho no contact {state}{len(log)} >&2\nexit 1\n")
+    for _ in range(2):
+        assert states(plan([point], tmp_path)) == [state]
+    assert caplog.text.count("squeue failed: no contact") == 1 and "told from files alone" in caplog.text
+    with pytest.raises(UserError, match="squeue failed: no contact"):
+        submit([point], tmp_path, cluster, "mine")
+
+
+def test_jobs_at_a_time_are_those_of_all_arrays_together(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    """Eight trainings in arrays of 3, 3 and 2."""
+    for parallel, shares in ((0, [0, 0, 0]), (1, [1, 1, 1]), (4, [1, 2, 1]), (9, [3, 3, 3]), (24, [9, 9, 6])):
+        capped = replace(
+            cluster,
+            training=replace(cluster.training, parallel=parallel),
+            timing=replace(cluster.timing, parallel=parallel),
+        )
+        arrays = arrays_of(plan(points(*range(1, 9)), tmp_path), capped, "", "mine")
+        for timed in (False, True):
+            found = [array.resources.parallel for array in arrays if array.timed == timed]
+            assert found == shares and (parallel < 3 or sum(found) == parallel)
+        assert arrays_of([], capped, "", "mine") == []
+    flying = {point.training_id: f"9_{number}" for number, point in enumerate(points(1, 2, 3, 4))}
+    arrays = arrays_of(plan(points(*range(1, 9)), tmp_path), capped, "", "mine", flying=flying)
+    shares = [array.resources.parallel for array in arrays if not array.timed and not array.behind]
+    assert shares == [17, 7], "without those behind other jobs, in whose place they run"
+
+
+def test_a_dry_run_prints_what_sbatch_gets(
+    fake: Path, tmp_path: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Word for word, but for what is known only when it is handed over; also in a folder with a name of its own."""
+    runs = tmp_path / "a user's runs"
+    print_submission(submit(points(3, 4), runs, cluster, "mine", dry=True), runs, dry=True)
+    said = capsys.readouterr().out
+    for number, (_, submission) in enumerate(submit(points(3, 4), runs, cluster, "mine").arrays, start=11):
+        assert submission is not None
+        text = (fake / f"{number}.sh").read_text()
+        text = text.replace(submission.token, "afbench-TOKEN").replace("aftercorr:11", "aftercorr:JOB")
+        assert text in said
+
+
+def test_a_dry_run_says_what_slurm_refuses(fake: Path, tmp_path: Path) -> None:
+    nope = find_cluster("slurm", {"gpus": 0, "partition": "nope"})
+    with pytest.raises(UserError, match="invalid partition specified: nope"):
+        submit(points(3), tmp_path / "runs", nope, "mine", dry=True)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_dry_run_leaves_nothing(fake: Path, tmp_path: Path, cluster: Cluster) -> None:

@@ -107,6 +107,9 @@ def test_what_an_earlier_job_left_is_no_sign_of_this_one(tmp_path: Path) -> None
     ending = replace(shared["job"], state="COMPLETING")
     (working,) = look([Point(point, "running", place=shared["place"], job=ending)], tmp_path).working
     assert working.doing == "ending"
+    beat(tmp_path, point, ago=80)
+    (working,) = look([Point(point, **young)], tmp_path).working
+    assert working.heartbeat is None, "when times begin, the training's last sign is a minute old"
 
 
 def said(points: list[Point], runs: Path, rows: int = 20) -> str:

@@ -73,6 +73,10 @@ def test_the_schedulers_word_tells(tmp_path: Path, state: str, kind: str, is_fai
         (TRACE + "ValueError: what was that\n", "error", "ValueError: what was that"),
         ("bash: python: command not found\n", "import", "command not found"),
         ("training, step 3 of 9\n", "killed", "step 3 of 9"),
+        ("n1:7:9 [0] NCCL INFO Bootstrap\nstep 3 of 9\n", "killed", "step 3 of 9"),
+        ("[rank0]:[W1 ProcessGroupNCCL.cpp:9] Warning: WARNING: process group ...\nstep 3\n", "killed", "step 3"),
+        ("afbench: A worker that makes clips died (killed by SIGKILL).\n", "out of memory", "SIGKILL"),
+        ("afbench: A worker that makes clips died (killed by SIGSEGV).\n", "data", "SIGSEGV"),
     ],
 )
 def test_the_log_tells_and_its_lines_are_shown(tmp_path: Path, log: str, kind: str, line: str) -> None:
@@ -107,6 +111,39 @@ def test_what_ended_well_or_was_never_begun_has_no_cause(tmp_path: Path) -> None
 def test_a_job_that_left_nothing_is_lost_and_no_failure(tmp_path: Path) -> None:
     cause = cause_of(None, None, tmp_path / "nowhere")
     assert cause is not None and (cause.kind.name, cause.is_failure) == ("lost", False)
+
+
+PACKED = """training aaa
+afbench: The loss became nan at step 3 of 9.
+training bbb
+afbench: timing.device is 'cuda', but torch sees no CUDA device here.
+training ccc
+{end}"""
+
+
+def test_of_a_job_of_several_trainings_each_has_its_own_lines(tmp_path: Path) -> None:
+    """Also where one failed before its attempt began, and the job as a whole went well."""
+    path = said(tmp_path / "log", PACKED.format(end="INFO submitit: Job completed successfully\n"))
+    for done in (job("COMPLETED"), None):
+        cause = cause_of(None, done, path, "bbb")
+        assert cause is not None and (cause.kind.name, cause.is_failure) == ("user", True)
+        assert cause.lines == ("afbench: timing.device is 'cuda', but torch sees no CUDA device here.",)
+        cause = cause_of(None, done, path, "ccc")
+        assert cause is not None and (cause.kind.name, cause.is_failure) == ("lost", False)
+        cause = cause_of(None, done, path, "ddd")
+        assert cause is not None and cause.kind.name == "not reached"
+
+
+def test_what_was_said_of_others_or_before_a_requeue_is_not_why_a_training_was_killed(tmp_path: Path) -> None:
+    path = said(tmp_path / "log", PACKED.format(end="training, step 3 of 9\n"))
+    cause = cause_of(tried(ended=None), job("FAILED"), path, "ccc")
+    assert cause is not None and cause.kind.name == "killed"
+    preempted = (
+        "training ccc\nslurmstepd: error: *** JOB 3 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***\n"
+    )
+    said(path, f"{preempted}training ccc\ntraining, step 3 of 9\n")
+    cause = cause_of(tried(ended=None), job("FAILED"), path, "ccc")
+    assert cause is not None and (cause.kind.name, cause.is_failure) == ("killed", True)
 
 
 def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
