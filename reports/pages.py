@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,27 +10,10 @@ import pandas as pd
 
 from bench.metrics import METRICS
 from bench.record import Result
-from reports.axes import COSTS, Cost, metric_of
-from reports.looks import MARKERS, looks
 from reports.tables import COLUMNS, MISSING, rows_of, shown, text_of
 
 # Rows of a page's table; all of them are in the files beside it.
 ROWS = 400
-# As Plotly calls the markers of the figures.
-SYMBOLS = {
-    "o": "circle",
-    "s": "square",
-    "D": "diamond",
-    "^": "triangle-up",
-    "v": "triangle-down",
-    "P": "cross",
-    "X": "x",
-    "*": "star",
-    "<": "triangle-left",
-    ">": "triangle-right",
-}
-assert set(MARKERS) <= set(SYMBOLS)
-PARTS = ("data", "model", "training", "evaluation", "timing")
 # Of a point, that its page has no own line for: they are parts of others.
 LATER = ("macs_deciles", "kept_ratio_per_block", "recall_per_block")
 
@@ -52,23 +34,6 @@ def slugs(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def costs_of(table: pd.DataFrame) -> list[Cost]:
-    """The costs that points of a table have."""
-    return [cost for cost in COSTS if cost.present(table)]
-
-
-def values_of(table: pd.DataFrame) -> list[dict[str, str]]:
-    """What a chart may have upward, the data set's own metric first."""
-    names = [
-        ("value", metric_of(table)),
-        ("top5", "top-5 (%)"),
-        ("kept_ratio", "kept ratio"),
-        ("cell_ratio", "cell ratio"),
-    ]
-    names.append(("saving_realised", "saving realised"))
-    return [{"column": name, "label": label} for name, label in names if name in table and table[name].notna().any()]
-
-
 def table_of(table: pd.DataFrame, caption: str) -> dict[str, Any]:
     """Rows of a page's table: the best ROWS of the points, in their order."""
     kept = table.loc[table["value"].nlargest(ROWS).index].sort_index() if len(table) > ROWS else table
@@ -86,75 +51,19 @@ def table_of(table: pd.DataFrame, caption: str) -> dict[str, Any]:
     }
 
 
-def chart_of(name: str, table: pd.DataFrame) -> dict[str, Any]:
-    """What the chart's form offers."""
-    return {
-        "name": name,
-        "costs": costs_of(table),
-        "values": values_of(table),
-        "methods": list(dict.fromkeys(table["method"])),
-    }
-
-
-def source_of(name: str, table: pd.DataFrame, results: dict[str, Result]) -> str:
-    """The script that has a data set's points, for charts: numbers by column, and texts of experiments once each."""
-    costs = costs_of(table)
-    unbeaten = {cost.column: _unbeaten(table, cost) for cost in costs}
-    numbers = ["value", "value_low", "value_high", *(each["column"] for each in values_of(table)[1:])]
-    columns = ["experiment_id", "method", "point", "metric", "videos", "seeds", "noisy", *numbers]
-    columns += [cost.column for cost in costs]
-    texts: dict[str, int] = {}
-    rows = []
-    for place, row in enumerate(table.to_dict("records")):
-        experiment = results[row["experiment_id"]].values["experiment"]
-        parts = [texts.setdefault(_text(experiment[part]), len(texts)) for part in PARTS]
-        best = [column for column, flags in unbeaten.items() if flags[place]]
-        rows.append([*(_plain(row[column]) for column in columns), best, *parts])
-    values = {
-        "columns": [*columns, "unbeaten", *PARTS],
-        "rows": rows,
-        "texts": list(texts),
-        "parts": PARTS,
-        "looks": {
-            method: {"colour": colour, "symbol": SYMBOLS[marker]} for method, (colour, marker) in looks(table).items()
-        },
-        "costs": [{"column": cost.column, "short": cost.short, "timed": cost.timed} for cost in costs],
-    }
-    # As a script, since pages that are opened as files may not read others; "<" could end it.
-    text = json.dumps(values, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f"(window.afbenchPoints = window.afbenchPoints || {{}})[{json.dumps(name)}] = {text};\n"
-
-
-def _unbeaten(table: pd.DataFrame, cost: Cost) -> list[bool]:
-    """Of each method's points those that no other point of it beats, in the table's order."""
-    found = pd.concat([cost.unbeaten(rows) for _, rows in table.groupby("method", sort=False)])
-    return [bool(flag) for flag in found.reindex(table.index)]
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it; what is missing is null."""
-    if value is None or isinstance(value, (str, bool)):
-        return value
-    if pd.isna(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
-
-
-def _text(part: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_short(value)}" for name, value in _flat(part))
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Names and values of an experiment's fields; those of settings stand beside the others."""
     found = []
     for name, value in values.items():
         if isinstance(value, dict):
-            found += _flat(value, prefix if name == "settings" else f"{prefix}{name}.")
+            found += flat(value, prefix if name == "settings" else f"{prefix}{name}.")
         else:
             found.append((prefix + name, value))
     return found
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A field's value as text."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -171,7 +80,7 @@ def point_page(row: dict[str, Any], result: Result, seeds: list[dict[str, Any]])
         "warnings": values["warnings"],
         "numbers": _headline(row),
         "metrics": _metrics(result.metrics),
-        "experiment": [(name, _short(value) or MISSING) for name, value in _flat(values["experiment"])],
+        "experiment": [(name, short(value) or MISSING) for name, value in flat(values["experiment"])],
         "made": _made(values),
         "others": [
             {"id": other["experiment_id"], "seed": other["seed"], "value": f"{other['value']:.2f}%"} for other in seeds

@@ -32,11 +32,12 @@ from bench.files import check_folder, make_folder, replacing, write_text
 from bench.metrics import METRICS
 from bench.record import Result
 from reports import figures
+from reports.charts import chart_of, costs_of, source_of
 from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
 from reports.load import Records, load_records, without
 from reports.looks import looks
-from reports.pages import chart_of, costs_of, point_page, slugs, source_of, table_of
+from reports.pages import point_page, slugs, table_of
 from reports.pairs import HEADINGS, pairs_page
 from reports.published.beside import write_published
 from reports.published.points import published_points

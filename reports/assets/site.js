@@ -2,6 +2,7 @@
 /* Charts and sortable tables of the report. Without it the pages still have their pictures and tables. */
 (function () {
   var sources = window.afbenchPoints || {};
+  var CROWD = 60; /* as in figures.py */
 
   function number(value) {
     return value === null ? "-" : Number(value.toPrecision(4)).toString();
@@ -31,18 +32,40 @@
     });
     if (row.noisy) { lines.push("timed with noise"); }
     source.parts.forEach(function (part) {
-      var text = source.texts[row[part]];
-      wrapped(part + ": " + text, width).forEach(function (line) { lines.push(escaped(line)); });
+      var text = part.fields.filter(function (field) { return field.texts[row.place] !== null; })
+        .map(function (field) { return field.name + " " + field.texts[row.place]; }).join(", ");
+      wrapped(part.name + ": " + text, width).forEach(function (line) { lines.push(escaped(line)); });
     });
     return lines.join("<br>");
   }
 
-  function rowsOf(source) {
-    return source.rows.map(function (values) {
-      var row = {};
-      source.columns.forEach(function (name, place) { row[name] = values[place]; });
-      return row;
+  /* Values as charts.py packed them, one a point. */
+  function unpacked(packed, count) {
+    var found = [];
+    for (var place = 0; place < count; place += 1) {
+      found.push(packed.of ? packed.of[packed.at.length ? packed.at[place] : packed.at] : packed[place]);
+    }
+    return found;
+  }
+
+  /* The fields of experiments by their parts, each with a text or null a point. */
+  function partsOf(source) {
+    var found = [];
+    source.fields.forEach(function (field) {
+      var part = found[found.length - 1];
+      if (!part || part.name !== field.part) { part = { name: field.part, fields: [] }; found.push(part); }
+      part.fields.push({ name: field.name, texts: unpacked(field.texts, source.count) });
     });
+    return found;
+  }
+
+  function rowsOf(source) {
+    var found = [];
+    for (var place = 0; place < source.count; place += 1) { found.push({ place: place }); }
+    Object.keys(source.columns).forEach(function (name) {
+      unpacked(source.columns[name], source.count).forEach(function (value, place) { found[place][name] = value; });
+    });
+    return found;
   }
 
   function chosen(form, name) {
@@ -96,6 +119,8 @@
       var own = rows.filter(function (row) { return row.method === method && row[x] !== null && row[y] !== null; });
       own.sort(function (one, other) { return one[x] - other[x]; });
       var best = own.filter(function (row) { return y === "value" && row.unbeaten.indexOf(x) >= 0; });
+      /* Of many points, bars of those that others beat would hide the rest. */
+      var barred = function (row) { return row.value_low !== null && (rows.length <= CROWD || row.unbeaten.indexOf(x) >= 0); };
       if (best.length > 1) {
         found.push({ x: best.map(function (row) { return row[x]; }), y: best.map(function (row) { return row[y]; }),
           mode: "lines", line: { color: look.colour, width: 1.5 }, hoverinfo: "skip" });
@@ -105,8 +130,8 @@
         name: method, text: own.map(function (row) { return hover(source, row, width); }), hoverinfo: "text",
         customdata: own.map(function (row) { return row.experiment_id; }),
         error_y: y !== "value" ? { visible: false } : { type: "data", symmetric: false, thickness: 1, width: 0,
-          array: own.map(function (row) { return row.value_high === null ? 0 : row.value_high - row.value; }),
-          arrayminus: own.map(function (row) { return row.value_low === null ? 0 : row.value - row.value_low; }) },
+          array: own.map(function (row) { return barred(row) ? row.value_high - row.value : 0; }),
+          arrayminus: own.map(function (row) { return barred(row) ? row.value - row.value_low : 0; }) },
         marker: { color: look.colour, size: 9, line: { color: look.colour, width: 1.5 },
           symbol: own.map(function (row) { return cost.timed && row.noisy ? look.symbol + "-open" : look.symbol; }),
           opacity: own.map(function (row) { return best.length && best.indexOf(row) < 0 ? 0.4 : 1; }) }
@@ -137,8 +162,9 @@
   function start(form) {
     var chart = form.parentNode.querySelector(".chart"), source = sources[form.dataset.source];
     if (!source || !window.Plotly) { return; }
-    var only = form.dataset.only ? form.dataset.only.split(" ") : null;
-    var rows = rowsOf(source).filter(function (row) { return !only || only.indexOf(row.experiment_id) >= 0; });
+    source.parts = source.parts || partsOf(source);
+    var only = form.dataset.only ? new Set(form.dataset.only.split(" ")) : null;
+    var rows = rowsOf(source).filter(function (row) { return !only || only.has(row.experiment_id); });
     var dark = window.matchMedia("(prefers-color-scheme: dark)");
     function draw() {
       var labels = { x: form.elements.x.selectedOptions[0].dataset.label, y: form.elements.y.selectedOptions[0].dataset.label };

@@ -84,4 +84,9 @@ def test_a_report(benchmark: Any, tmp_path: Path, count: int) -> None:
     benchmark.pedantic(run, rounds=1)
     assert len(list((tmp_path / "out" / "points").iterdir())) == count
     heaviest = max(path.stat().st_size for path in (tmp_path / "out").rglob("*.html"))
-    benchmark.extra_info |= {"memory_mb": round(max(memory) / 1e3), "heaviest_page_kb": round(heaviest / 1e3)}
+    script = max(path.stat().st_size for path in (tmp_path / "out" / "assets").glob("points-*.js"))
+    benchmark.extra_info |= {
+        "memory_mb": round(max(memory) / 1e3),
+        "heaviest_page_kb": round(heaviest / 1e3),
+        "points_of_its_chart_kb": round(script / 1e3),
+    }
