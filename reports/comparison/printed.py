@@ -58,7 +58,7 @@ def _point_rows(c: Comparison) -> list[list[str]]:
                 listed(point.seeds),
                 f"{point.accuracy:.2f}",
                 f"{point.gflops:.4g}",
-                f"{point.videos_per_second:.4g}",
+                "-" if point.videos_per_second is None else f"{point.videos_per_second:.4g}",
             ]
             rows.append([f"{side}  {point.name}", *facts, *(["yes" if point.on_frontier else "no"] if c.axis else [])])
     return rows
@@ -86,8 +86,9 @@ def _class_blocks(c: Comparison, markdown: bool) -> list[str]:
     for each in (*stand, *largest):
         counts = [str(each.videos), f"{each.difference:+.2f}", str(each.better), str(each.worse)]
         rows.append([each.name, *counts, f"{each.p:.2g}", f"{each.p_holm:.2g}", "yes" if each.stands else "no"])
+    test = "jackknife over all videos" if c.metric == "mAP" else "exact sign test over the class's videos"
     heading = (
-        f"Classes: {len(stand)} of {len(c.classes)} differences stand once corrected for all classes (Holm; exact sign "
-        f"test over the class's videos, of these trainings). Of the others, which do not, up to {SHOWN} either way:"
+        f"Classes: {len(stand)} of {len(c.classes)} differences stand once corrected for all classes (Holm; {test}, of "
+        f"these trainings). Of the others, which do not, up to {SHOWN} either way:"
     )
     return [heading, _table(rows, markdown)]
