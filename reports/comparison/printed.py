@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from reports.comparison.compare import Comparison
 from reports.comparison.sentences import listed
+from reports.formats import escape_markdown
 
 SHOWN = 5  # classes either way that do not stand
 
@@ -17,29 +18,39 @@ def as_json(comparison: Comparison) -> str:
 
 
 def as_text(comparison: Comparison, markdown: bool = False) -> str:
-    """For a reader: the conclusion first, then what it rests on."""
+    """For a reader: the conclusion first, then what it rests on. Names are printed as what they are."""
     c = comparison
     left = f", {c.left_out} left out that not all points have" if c.left_out else ""
-    blocks = [
+    blocks: list[str | list[list[str]]] = [
         c.sentence,
         f"A is {c.a}, B is {c.b}. {c.dataset}, {c.videos} common videos{left}; {c.metric} in per cent.",
-        _table(_point_rows(c), markdown),
+        _point_rows(c),
     ]
     if c.matched:
         heading = f"At matched {c.axis}, each interval alone, not corrected for their number:"
-        blocks += [heading, _table(_matched_rows(c), markdown)]
+        blocks += [heading, _matched_rows(c)]
     if c.difference is not None:
         resampled = "bootstrap" if c.metric == "mAP" else "paired bootstrap"
         blocks.append(f"Intervals: 95%, {resampled}, {c.replicates} replicates; they cover {c.covers}.")
-    blocks += _class_blocks(c, markdown)
+    blocks += _class_blocks(c)
     blocks += [f"Note: {note}" for note in c.notes]
-    return "\n\n".join(blocks) + "\n"
+    escape = escape_markdown if markdown else _printable
+    written = [
+        escape(block) if isinstance(block, str) else _table([[escape(cell) for cell in row] for row in block], markdown)
+        for block in blocks
+    ]
+    return "\n\n".join(written) + "\n"
+
+
+def _printable(text: str) -> str:
+    """On one line, without what a terminal would take for a command."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _table(rows: list[list[str]], markdown: bool) -> str:
     """The first row is the heading, the first column text."""
     if markdown:
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        lines = [f"| {' | '.join(row)} |" for row in rows]
         return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -74,7 +85,7 @@ def _matched_rows(c: Comparison) -> list[list[str]]:
     return rows
 
 
-def _class_blocks(c: Comparison, markdown: bool) -> list[str]:
+def _class_blocks(c: Comparison) -> list[str | list[list[str]]]:
     """The classes whose difference stands, and the largest of the others."""
     stand = sorted((each for each in c.classes if each.stands), key=lambda each: -each.difference)
     others = sorted((each for each in c.classes if not each.stands), key=lambda each: -each.difference)
@@ -91,4 +102,4 @@ def _class_blocks(c: Comparison, markdown: bool) -> list[str]:
         f"Classes: {len(stand)} of {len(c.classes)} differences stand once corrected for all classes (Holm; {test}, of "
         f"these trainings). Of the others, which do not, up to {SHOWN} either way:"
     )
-    return [heading, _table(rows, markdown)]
+    return [heading, rows]

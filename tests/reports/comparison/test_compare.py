@@ -317,6 +317,18 @@ def test_comparing_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", command], timeout=120, check=False).returncode == 0
 
 
+def test_names_are_printed_as_what_they_are(write: Writer) -> None:
+    b = answers(0.5, 3, 400)
+    write(point("tsn"), b | (np.arange(400) % 4 == 0))
+    write(point("tsm"), b)
+    names = write.runs / "digits-in-motion" / write.template["names"]
+    names.write_text(json.dumps({"classes": ["\x1b[2J<b>z|y</b>\nx", "1", "2", "3"], "videos": []}))
+    text, markdown = as_text(compared(write)), as_text(compared(write), markdown=True)
+    (line,) = (line for line in text.splitlines() if "z|y" in line)
+    assert line.startswith(" [2J<b>z|y</b> x") and "\x1b" not in text
+    assert r"\<b\>z\|y\</b\> x |" in markdown
+
+
 @pytest.mark.parametrize("form", ["text", "json", "md"])
 def test_the_same_records_print_the_same_bytes(runs: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     said = []
