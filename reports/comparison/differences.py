@@ -67,62 +67,71 @@ class Found:
 
 
 class Draws:
-    """Accuracies of experiments in replicates that all of them share.
+    """Accuracies of points in replicates that all of them share.
 
     Attributes:
-        seed: of these.
-        found: by experiment id, its accuracy on all videos, in [0, 1].
-        values: likewise, (replicates,) on the videos drawn.
+        accuracy: by a point's experiments, (replicates,) in [0, 1] on the videos drawn, mean over seeds.
         parts: likewise, (F,) as `Measured.parts`.
     """
 
     def __init__(self, measured: Measured, points: Sequence[Point], ranked: float = RANKED) -> None:
         self.measured = measured
         ids = sorted({each for point in points for each in point.experiments})
-        self.seed = int(hashlib.sha256(",".join(ids).encode()).hexdigest()[:16], 16)
-        values = measured.replicates(ids, self.seed, ranked)
+        self._seed = int(hashlib.sha256(",".join(ids).encode()).hexdigest()[:16], 16)
+        values = measured.replicates(ids, self._seed, ranked)
         self.replicates = len(values)
-        self.found = {each: measured.accuracy(each) for each in ids}
-        self.values = {each: values[:, number] for number, each in enumerate(ids)}
-        self.parts = {each: measured.parts(each) for each in ids}
+        self._found = {each: measured.accuracy(each) for each in ids}
+        self._values = {each: values[:, number] for number, each in enumerate(ids)}
+        self.accuracy = {
+            point.experiments: _mean([self._values[each] for each in point.experiments]) for point in points
+        }
+        self.parts = {
+            point.experiments: np.mean([measured.parts(each) for each in point.experiments], axis=0) for point in points
+        }
+        self._variances = {
+            point.experiments: self._variance([(1.0, point)]) for point in points if len(point.seeds) > 1
+        }
 
     def trainings(self, weighted: Sequence[tuple[float, Point]]) -> Floats:
         """(replicates,) how far other trainings would move a weighted sum of points, drawn for each replicate.
 
-        Student's t, of as many degrees of freedom as the seeds leave. Points of the same trainings, at several budgets
-        say, move together. 0 where all points have one seed.
+        Student's t, of as many degrees of freedom as the seeds leave. 0 where all points have one seed.
         """
         families: dict[str, list[tuple[float, Point]]] = defaultdict(list)
         for weight, point in weighted:
             if len(point.seeds) > 1 and weight:
                 families[point.family].append((weight, point))
-        variances, degrees = [], []
-        for family in families.values():
-            own = self._own(family)
-            found, values = ([each[kind] for each in own.values()] for kind in (0, 1))
-            variances.append(training_variance(np.array(found), np.stack(values, axis=1)))
-            degrees.append(len(own) - 1)
+        variances = [self._of_family(family) for family in families.values()]
         if not sum(variances):
             return np.zeros(self.replicates)
-        drawn = np.random.default_rng([self.seed, 1]).standard_t(
-            degrees_of_freedom(variances, degrees), self.replicates
-        )
+        seeds = [len({each for _, point in family for each in point.trainings}) for family in families.values()]
+        degrees = degrees_of_freedom(variances, [count - 1 for count in seeds])
+        drawn = np.random.default_rng([self._seed, 1]).standard_t(degrees, self.replicates)
         return math.sqrt(sum(variances)) * drawn
 
-    def _own(self, family: Sequence[tuple[float, Point]]) -> dict[str, tuple[float, Floats]]:
-        """By training, what it has in a weighted sum less the mean over trainings, on all videos and on those drawn."""
-        own: dict[str, tuple[float, Floats]] = defaultdict(lambda: (0.0, np.zeros(self.replicates)))
+    def _of_family(self, family: Sequence[tuple[float, Point]]) -> float:
+        """Of points of the same trainings, at several budgets say, which move together."""
+        if len(family) > 1:
+            return self._variance(family)
+        ((weight, point),) = family
+        return weight**2 * self._variances[point.experiments]
+
+    def _variance(self, family: Sequence[tuple[float, Point]]) -> float:
+        """What the trainings of these points add to the variance of their weighted sum."""
+        found: dict[str, float] = defaultdict(float)
+        drawn: dict[str, Floats] = defaultdict(lambda: np.zeros(self.replicates))
         for weight, point in family:
             share = weight / len(point.seeds)
-            mean = sum(self.found[each] for each in point.experiments) / len(point.seeds)
-            drawn = sum((self.values[each] for each in point.experiments), np.zeros(1)) / len(point.seeds)
+            mean = sum(self._found[each] for each in point.experiments) / len(point.seeds)
             for training, each in zip(point.trainings, point.experiments, strict=True):
-                found, values = own[training]
-                own[training] = (
-                    found + share * (self.found[each] - mean),
-                    values + share * (self.values[each] - drawn),
-                )
-        return own
+                found[training] += share * (self._found[each] - mean)
+                drawn[training] += share * (self._values[each] - self.accuracy[point.experiments])
+        return training_variance(np.array(list(found.values())), np.stack(list(drawn.values()), axis=1))
+
+
+def _mean(values: Sequence[Floats]) -> Floats:
+    # Added one by one: numpy may add in another order elsewhere.
+    return sum(values[1:], values[0]) / len(values)
 
 
 def find_differences(draws: Draws | None, fronts: Sequence[list[Point]], contrasts: list[Contrast]) -> Found:
@@ -136,13 +145,13 @@ def find_differences(draws: Draws | None, fronts: Sequence[list[Point]], contras
     first, *others = (note for _, note in pairs)
     notes = [first] if first else []
     notes += [f"At a cost or more of these: {note}" for note in dict.fromkeys(others) if note not in ("", first)]
-    weights = _by_experiment(_weighted(fronts, contrasts[0]))
-    main = _sum(weights, draws.parts)
+    weighted = _weighted(fronts, contrasts[0])
+    main = _sum(weighted, draws.parts)
     test = "two-sided, by bootstrap"
     if exact:
         wins, losses = better_and_worse(main)
         test = f"McNemar's exact test: A alone is right in {wins} videos, B alone in {losses}"
-    return Found(differences, test, draws.replicates, main, weights, notes)
+    return Found(differences, test, draws.replicates, main, _by_experiment(weighted), notes)
 
 
 def _difference(draws: Draws, fronts: Sequence[list[Point]], contrast: Contrast, exact: bool) -> tuple[Difference, str]:
@@ -152,11 +161,10 @@ def _difference(draws: Draws, fronts: Sequence[list[Point]], contrast: Contrast,
         float(of @ [point.accuracy for point in front]) for of, front in zip((a, b), fronts, strict=True)
     )
     weighted = _weighted(fronts, contrast)
-    weights = _by_experiment(weighted)
     # Of another sign the other way round, so that B and A give what A and B do.
     sign = 1 if fronts[0][0].experiments < fronts[1][0].experiments else -1
-    values = _sum(weights, draws.values) + sign * draws.trainings(weighted)
-    parts = _sum(weights, draws.parts)
+    values = _sum(weighted, draws.accuracy) + sign * draws.trainings(weighted)
+    parts = _sum(weighted, draws.parts)
     wins, losses = better_and_worse(parts)
     low, high = interval(values)
     p = sign_test(wins, losses) if exact else bootstrap_p(values)
@@ -182,9 +190,9 @@ def _by_experiment(weighted: Sequence[tuple[float, Point]]) -> dict[str, float]:
     return {each: weight / len(point.seeds) for weight, point in weighted for each in point.experiments}
 
 
-def _sum(weights: Mapping[str, float], values: Mapping[str, Floats]) -> Floats:
+def _sum(weighted: Sequence[tuple[float, Point]], values: Mapping[tuple[str, ...], Floats]) -> Floats:
     """Added one by one: the rounding of a matrix product depends on the number of threads."""
-    return sum((weight * values[each] for each, weight in weights.items()), np.zeros(1))
+    return sum((weight * values[point.experiments] for weight, point in weighted), np.zeros(1))
 
 
 _FEW = (
