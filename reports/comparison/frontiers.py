@@ -30,6 +30,7 @@ class Point:
         accuracy: per cent on the common videos, mean over seeds.
         gflops: 1e9 executed multiply-adds of a common video, mean over videos and seeds.
         videos_per_second: of the executed path, mean over seeds; None where these were timed on several devices.
+        noisy: whether the clock was, of any of these.
         on_frontier: whether no other point of the side is cheaper and better, as this comparison counts costs.
     """
 
@@ -41,6 +42,7 @@ class Point:
     accuracy: float
     gflops: float
     videos_per_second: float | None
+    noisy: bool = False
     on_frontier: bool = True
 
 
@@ -62,6 +64,7 @@ def points_of(entries: list[Entry], measured: Measured) -> list[Point]:
                 accuracy=100 * float(np.mean([measured.accuracy(entry.id) for entry in group])),
                 gflops=float(np.mean([measured.macs[entry.id] for entry in group])) / 1e9,
                 videos_per_second=_speed(group),
+                noisy=any(bool(entry.row["noisy"]) for entry in group),
             )
         )
     return sorted(points, key=lambda point: (point.gflops, point.experiments))

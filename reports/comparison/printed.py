@@ -6,8 +6,10 @@ import json
 from dataclasses import asdict
 
 from reports.comparison.compare import Comparison
+from reports.comparison.frontiers import Point
 from reports.comparison.sentences import listed
 from reports.formats import escape_markdown
+from reports.tables import MISSING, NOISY
 
 SHOWN = 5  # classes either way that do not stand
 
@@ -69,10 +71,16 @@ def _point_rows(c: Comparison) -> list[list[str]]:
                 listed(point.seeds),
                 f"{point.accuracy:.2f}",
                 f"{point.gflops:.4g}",
-                "-" if point.videos_per_second is None else f"{point.videos_per_second:.4g}",
+                _speed(point),
             ]
             rows.append([f"{side}  {point.name}", *facts, *(["yes" if point.on_frontier else "no"] if c.axis else [])])
     return rows
+
+
+def _speed(point: Point) -> str:
+    if point.videos_per_second is None:
+        return MISSING
+    return f"{point.videos_per_second:.4g}" + f" {NOISY}" * point.noisy
 
 
 def _matched_rows(c: Comparison) -> list[list[str]]:

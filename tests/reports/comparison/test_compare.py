@@ -237,6 +237,8 @@ def test_throughput_leaves_out_what_was_timed_with_noise_and_names_it(write: Wri
         write(point(method, frames), right, speed=400 / frames, noisy=(method, frames) == ("tsn", 16))
     found = compared(write, at="throughput")
     assert found.axis == "videos/s" and found.overlap == pytest.approx((50, 100))
+    (line,) = (line for line in as_text(compared(write)).splitlines() if "TSN 16f" in line)
+    assert "25 (noisy)" in line
     (note,) = (note for note in found.notes if "noise" in note)
     assert "TSN 16f" in note and point("tsn", 16).experiment_id in note
     assert compared(write, at="throughput=75").difference is not None
