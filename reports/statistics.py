@@ -16,7 +16,6 @@ Floats = NDArray[np.float64]
 REPLICATES = 10_000
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
-NORMAL = 1.959964  # of a normal distribution, the quantile that leaves half of 1 - LEVEL beyond it
 # Replicates drawn at once: few, so that memory stays small; changing it changes the numbers drawn.
 CHUNK = 64
 HELD = 10**7  # counts of videos in memory at once
