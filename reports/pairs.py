@@ -204,7 +204,8 @@ def how(pairs: Sequence[Pair], seeds: Sequence[int]) -> str:
     )
     return (
         f"Methods are compared at the same GFLOPs, on average over those that the best points of both cover, on "
-        f"the same {videos} videos, by a paired test, {corrected}. {_seeds(seeds)}"
+        f"the same {videos} videos, by a paired test, {corrected}. A method's best points were chosen on these videos, "
+        f"too, which makes one with many points look a little better than it is. {_seeds(seeds)}"
     )
 
 

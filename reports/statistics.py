@@ -16,7 +16,6 @@ Floats = NDArray[np.float64]
 REPLICATES = 10_000
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
-NORMAL = 1.959964  # of a normal distribution, the quantile that leaves half of 1 - LEVEL beyond it
 # Replicates drawn at once: few, so that memory stays small; changing it changes the numbers drawn.
 CHUNK = 64
 HELD = 10**7  # counts of videos in memory at once
@@ -25,6 +24,7 @@ RANKED = 1e10
 FEWEST_REPLICATES = 1_000
 # Fewer videos than this that tell two points apart can never make an exact test's p smaller than 1 - LEVEL.
 FEWEST_TELLING = 6
+ROUNDING = 1e-9  # below which a difference of interpolated answers is none
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -133,6 +133,47 @@ class Ranking:
         return np.divide((hits * shares).sum(axis=0), found[-1], out=total, where=found[-1] > 0)
 
 
+def precisions_without(has: NDArray[np.bool_], scores: NDArray[np.floating]) -> Floats:
+    """(V,) average precision in [0, 1] of all videos but each one; nan where none is left that has the class.
+
+    Args:
+        has: (V,) which videos have the class, at least one.
+        scores: (V,).
+    """
+    own = np.sort(scores[has])
+    surest = own[::-1]
+    # Of each video that has the class, how many rank at least as high, of all videos and of those that have it.
+    ranks = len(scores) - np.searchsorted(np.sort(scores), surest)
+    hits = len(own) - np.searchsorted(own, surest)
+    fewer = np.maximum(ranks - 1, 1)  # 0 of a video alone at the top, which is without itself nothing
+    higher = len(own) - np.searchsorted(
+        own, scores, side="right"
+    )  # (V,) that have the class; a video counts in no such
+    before = np.append(0, np.cumsum(hits / ranks))[higher]
+    behind, each = (np.append(np.cumsum(of[::-1])[::-1], 0)[higher] for of in (hits / fewer, 1 / fewer))
+    place = np.minimum(higher, len(own) - 1)
+    itself = np.where(has, (hits[place] - 1) / fewer[place], 0)
+    left = len(own) - has
+    return np.divide(before + behind - has * each - itself, left, out=np.full(len(has), np.nan), where=left > 0)
+
+
+def means_without(values: Floats) -> Floats:
+    """(V,) mean of all values but each one; nan of a single one."""
+    left = len(values) - 1
+    return (values.sum() - values) / left if left else np.full(1, np.nan)
+
+
+def jackknife_p(value: float, without: Floats) -> float:
+    """Two-sided p of 0, of an estimate from V videos and the (V,) same estimates without each; 1 where one is nan.
+
+    By the jackknife's standard error and a normal distribution (Efron and Tibshirani, 1993, ch. 11).
+    """
+    error = math.sqrt((len(without) - 1) / len(without) * float(((without - without.mean()) ** 2).sum()))
+    if math.isnan(error) or abs(value) < ROUNDING:
+        return 1.0
+    return math.erfc(abs(value) / error / math.sqrt(2)) if error > ROUNDING else 0.0
+
+
 def _sums(rows: NDArray[np.unsignedinteger], starts: Sequence[int]) -> NDArray[np.unsignedinteger]:
     """Sums over the rows from each start to the next; reduceat along this axis is ten times slower."""
     ends = [*starts[1:], len(rows)]
@@ -169,54 +210,30 @@ def map_replicates(videos: int, classes: int, points: int, ranked: float = RANKE
     return int(min(REPLICATES, max(FEWEST_REPLICATES, ranked // max(videos * classes * points, 1))))
 
 
-def seed_weights(seeds: int, replicates: int, rng: np.random.Generator) -> Floats:
-    """(replicates, seeds) weight of each training in a mean over seeds drawn with replacement; 1 where there is one.
+def training_variance(found: Floats, values: Floats) -> float:
+    """Variance of a sum over S trainings that their videos do not explain; 0 where these explain all of it.
 
-    Of S trainings S - 1 are drawn, so that the variance of the mean is estimated without bias (Rao and Wu, Resampling
-    inference with complex survey data, JASA 83, 1988); drawing S makes it too small by (S - 1) / S: a half at S = 2.
-    """
-    if seeds == 1:
-        return np.ones((replicates, 1))
-    draws = seeds - 1
-    return rng.multinomial(draws, [1 / seeds] * seeds, size=replicates) / draws
-
-
-def replicate_seeds(values: Floats, found: Floats, weights: Floats) -> Floats:
-    """(replicates,) mean accuracy of S trainings, videos and seeds drawn.
-
-    Videos are drawn for all trainings alike, and the mean moves as their mean does. Drawing seeds as well from the same
-    values would count what a training owes to the videos at hand up to three times (Owen, The pigeonhole bootstrap,
-    Annals of Applied Statistics 1, 2007). So what is drawn of seeds is only the part of their spread that videos do not
-    explain, widened as Student's t is wider than a normal distribution at 2 (S - 1) degrees of freedom.
+    Replicates move with the videos that trainings share, and with what each training owes to the videos at hand. So of
+    the spread between trainings only the rest is another training's, and may be added (Owen, The pigeonhole bootstrap,
+    Annals of Applied Statistics 1, 2007, shows what counting it twice would do).
 
     Args:
-        values: (replicates, S) accuracy of each training on the videos drawn.
-        found: (S,) on all videos.
-        weights: (replicates, S) of the trainings drawn, as `seed_weights`.
+        found: (S,) what each training, of two or more, has in the sum, less their mean.
+        values: (replicates, S) likewise on the videos drawn.
     """
-    means, seeds = values.mean(axis=1), len(found)
-    spread = float(found.var(ddof=1)) if seeds > 1 else 0.0
-    if not spread:
-        return np.asarray(means)
-    by_videos = float((values - means[:, None]).var(axis=0).sum()) / (seeds - 1)
-    share = math.sqrt(max(0.0, 1 - by_videos / spread)) * student(2 * (seeds - 1)) / NORMAL
-    # Added one by one: the rounding of a matrix product depends on the number of threads.
-    drawn = (weights * (found - found.mean())).sum(axis=1)
-    return np.asarray(means + share * drawn)
+    seeds = len(found)
+    by_videos = float(values.var(axis=0).sum())
+    return max(0.0, float((found**2).sum()) - by_videos) * seeds / (seeds - 1)
 
 
-def student(degrees: int) -> float:
-    """The 97.5% quantile of Student's t with an even number of degrees (Abramowitz and Stegun, 1964, 26.7.4)."""
-    low, high = 0.0, 100.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        cosine = degrees / (degrees + middle**2)  # squared
-        term = total = 1.0
-        for k in range(2, degrees, 2):
-            term *= cosine * (k - 1) / k
-            total += term
-        low, high = (middle, high) if math.sqrt(1 - cosine) * total < LEVEL else (low, middle)
-    return high
+def degrees_of_freedom(variances: Sequence[float], degrees: Sequence[float]) -> float:
+    """Of the sum of these variances, each estimated with so many: one with few, if large, leaves few.
+
+    Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946; for two
+    groups of unequal variances, Welch's.
+    """
+    shares = np.array(variances) / sum(variances)
+    return float(1 / (shares**2 / np.array(degrees)).sum())
 
 
 def interval(values: Floats) -> tuple[float, float]:

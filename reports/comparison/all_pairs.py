@@ -10,7 +10,7 @@ from typing import Any
 from reports.comparison.answers import Measured, measure
 from reports.comparison.differences import Difference, Draws, Found, find_differences
 from reports.comparison.frontiers import AXES, Point, contrasts_between, marked, overlap_of, points_of
-from reports.comparison.sentences import conclusion, cost_words, no_overlap, stands, written_p
+from reports.comparison.sentences import chosen, conclusion, cost_words, no_overlap, stands, written_p
 from reports.comparison.sides import Entry, entries_of
 from reports.load import Records
 from reports.statistics import RANKED, holm
@@ -67,6 +67,7 @@ class _Meeting:
     """Two methods of one list of videos."""
 
     names: tuple[str, str]
+    points: tuple[list[Point], list[Point]]
     fronts: tuple[list[Point], list[Point]]
     measured: Measured
     overlap: tuple[float, float] | None
@@ -103,19 +104,21 @@ def _meetings(entries: list[Entry], measured: Measured, ranked: float) -> list[_
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.method].append(entry)
-    fronts = {
-        name: [point for point in marked(points_of(group, measured), axis) if point.on_frontier]
-        for name, group in groups.items()
-    }
-    points = [point for front in fronts.values() for point in front]
-    draws = Draws(measured, points, ranked) if len(fronts) > 1 else None
+    points = {name: marked(points_of(group, measured), axis) for name, group in groups.items()}
+    fronts = {name: [point for point in of if point.on_frontier] for name, of in points.items()}
+    best = [point for front in fronts.values() for point in front]
+    draws = Draws(measured, best, ranked) if len(fronts) > 1 else None
     meetings = []
     for a, b in combinations(sorted(fronts), 2):
         sides = (fronts[a], fronts[b])
         overlap = overlap_of(sides, axis)
         contrasts = [] if overlap is None else contrasts_between(sides, axis, *overlap)[:1]
         assert draws is not None
-        meetings.append(_Meeting((a, b), sides, measured, overlap, find_differences(draws, sides, contrasts)))
+        meetings.append(
+            _Meeting(
+                (a, b), (points[a], points[b]), sides, measured, overlap, find_differences(draws, sides, contrasts)
+            )
+        )
     return meetings
 
 
@@ -126,6 +129,7 @@ def _pair(meeting: _Meeting, p: float, pairs: int, dataset: str) -> Pair:
         f"{written_p(difference.p)}, {written_p(p)} as corrected for {pairs} {'pair' if pairs == 1 else 'pairs'} (Holm)"
     )
     sentence = conclusion(meeting.names, meeting.fronts, difference, p, meeting.measured, where, tested)
+    sentence += chosen(meeting.points)
     return Pair(
         *meeting.names, dataset, len(meeting.measured.video), meeting.overlap, difference, float(f"{p:.6g}"), sentence
     )

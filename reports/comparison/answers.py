@@ -20,6 +20,7 @@ from reports.statistics import (
     Floats,
     Ranking,
     map_replicates,
+    precisions_without,
     probabilities,
     replicate_maps,
     replicate_means,
@@ -81,6 +82,12 @@ class Measured:
             ranking = Ranking(self.targets[:, k], scores[:, k])
             values[ranking.positive, k] = ranking.precisions()
         return np.asarray(values.T[self.targets.T])
+
+    def without_each(self, of: str) -> Floats:
+        """(classes that a video has, V) an experiment's average precision, of all videos but each."""
+        assert self.targets is not None
+        scores = probabilities(self.answers[of])
+        return np.stack([precisions_without(self.targets[:, k], scores[:, k]) for k in np.unique(self.classes)])
 
 
 def measure(entries: list[Entry]) -> Measured:

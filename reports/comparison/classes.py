@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from reports.comparison.answers import Measured
 from reports.comparison.differences import better_and_worse
-from reports.statistics import ALPHA, Floats, holm, sign_test
+from reports.statistics import ALPHA, Floats, holm, jackknife_p, means_without, sign_test
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class ClassDifference:
         difference: in points of its accuracy, or of its average precision.
         better: videos on which A does better.
         worse: videos on which B does.
-        p: of the exact sign test over these; with one seed each, of right answers, McNemar's.
+        p: of accuracy the exact sign test's over these, McNemar's with one seed each, and with more of them not smaller
+            than the jackknife's of the mean; of average precision the jackknife's, since ranks depend on all videos.
         p_holm: as corrected for the number of classes.
         stands: whether that is below 0.05.
     """
@@ -36,14 +38,21 @@ class ClassDifference:
     stands: bool
 
 
-def class_differences(measured: Measured, shares: Floats, names: list[str]) -> list[ClassDifference]:
-    """The difference within each class that a video has."""
+def class_differences(
+    measured: Measured, shares: Floats, weights: Mapping[str, float], names: list[str]
+) -> list[ClassDifference]:
+    """The difference within each class that a video has.
+
+    Args:
+        shares: (F,) of the difference, as `Measured.parts`; nothing where there is none.
+        weights: by experiment id, what it counts for in that.
+    """
     if not len(shares):
         return []
-    numbers = np.unique(measured.classes)
+    numbers = np.unique(measured.classes).tolist()
     groups = [shares[measured.classes == k] for k in numbers]
     told = [better_and_worse(group) for group in groups]
-    p = [sign_test(*each) for each in told]
+    p = _of_accuracy(groups, weights) if measured.targets is None else _of_precision(measured, groups, weights)
     return [
         ClassDifference(
             name=names[k] if k < len(names) else str(k),
@@ -55,5 +64,24 @@ def class_differences(measured: Measured, shares: Floats, names: list[str]) -> l
             p_holm=float(f"{corrected:.6g}"),
             stands=corrected < ALPHA,
         )
-        for k, group, each, one, corrected in zip(numbers.tolist(), groups, told, p, holm(p), strict=True)
+        for k, group, each, one, corrected in zip(numbers, groups, told, p, holm(p), strict=True)
     ]
+
+
+def _of_accuracy(groups: Sequence[Floats], weights: Mapping[str, float]) -> list[float]:
+    """p of each class, whose videos have these shares of the difference."""
+    signs = [sign_test(*better_and_worse(group)) for group in groups]
+    if len(weights) == 2:
+        return signs
+    # Who is ahead on more videos need not have the higher mean, where one video may differ by more than another.
+    means = [jackknife_p(float(group.mean()), means_without(group)) for group in groups]
+    return [max(pair) for pair in zip(signs, means, strict=True)]
+
+
+def _of_precision(measured: Measured, groups: Sequence[Floats], weights: Mapping[str, float]) -> list[float]:
+    """p of each class. No sign test: one video that ranks too high lowers the precision of all that follow it."""
+    without = sum(
+        (weight * measured.without_each(each) for each, weight in weights.items()),
+        np.zeros((len(groups), len(measured.video))),
+    )
+    return [jackknife_p(float(group.mean()), of) for group, of in zip(groups, without, strict=True)]

@@ -20,6 +20,7 @@ from reports.comparison.classes import ClassDifference, class_differences
 from reports.comparison.differences import Difference, Draws, find_differences
 from reports.comparison.frontiers import AXES, Contrast, Point, contrasts_between, marked, overlap_of, points_of
 from reports.comparison.sentences import (
+    chosen,
     conclusion,
     cost_words,
     covers,
@@ -29,7 +30,15 @@ from reports.comparison.sentences import (
     ranges,
     written_p,
 )
-from reports.comparison.sides import Entry, check_device, differing, entries_of_dataset, named, without_noise
+from reports.comparison.sides import (
+    Entry,
+    check_device,
+    differing,
+    entries_of_dataset,
+    named,
+    trials_among,
+    without_noise,
+)
 from reports.load import Records
 
 
@@ -152,6 +161,8 @@ def _compared(
         where = own_costs(fronts) if axis is None else cost_words(axis, cost, overlap)
         tested = f"{written_p(main.p)}, {found.test}; one comparison, not corrected"
         sentence = conclusion(names, fronts, main, main.p, measured, where, tested)
+        sentence += chosen(points)
+    trials = trials_among([*sides[0], *sides[1]])
     return Comparison(
         *names,
         dataset=find_dataset(sides[0][0].row["dataset"]).title,
@@ -167,9 +178,9 @@ def _compared(
         test=found.test,
         covers=covers(names, fronts) if contrasts else "",
         replicates=found.replicates,
-        classes=tuple(class_differences(measured, found.main, sides[0][0].result.names["classes"])),
+        classes=tuple(class_differences(measured, found.main, found.weights, sides[0][0].result.names["classes"])),
         notes=(*notes, *found.notes),
-        sentence=sentence,
+        sentence=f"{trials} {sentence}" if trials else sentence,
     )
 
 

@@ -29,7 +29,8 @@ class Point:
         family: id of the training but for its seed.
         accuracy: per cent on the common videos, mean over seeds.
         gflops: 1e9 executed multiply-adds of a common video, mean over videos and seeds.
-        videos_per_second: of the executed path, mean over seeds.
+        videos_per_second: of the executed path, mean over seeds; None where these were timed on several devices.
+        noisy: whether the clock was, of any of these.
         on_frontier: whether no other point of the side is cheaper and better, as this comparison counts costs.
     """
 
@@ -40,7 +41,8 @@ class Point:
     family: str
     accuracy: float
     gflops: float
-    videos_per_second: float
+    videos_per_second: float | None
+    noisy: bool = False
     on_frontier: bool = True
 
 
@@ -61,10 +63,17 @@ def points_of(entries: list[Entry], measured: Measured) -> list[Point]:
                 family=group[0].unseeded.training_id,
                 accuracy=100 * float(np.mean([measured.accuracy(entry.id) for entry in group])),
                 gflops=float(np.mean([measured.macs[entry.id] for entry in group])) / 1e9,
-                videos_per_second=float(np.mean([entry.row["videos_per_second"] for entry in group])),
+                videos_per_second=_speed(group),
+                noisy=any(bool(entry.row["noisy"]) for entry in group),
             )
         )
     return sorted(points, key=lambda point: (point.gflops, point.experiments))
+
+
+def _speed(group: list[Entry]) -> float | None:
+    if len({entry.row["device"] for entry in group}) > 1:
+        return None
+    return float(np.mean([entry.row["videos_per_second"] for entry in group]))
 
 
 def marked(points: list[Point], axis: Cost) -> list[Point]:
@@ -73,11 +82,11 @@ def marked(points: list[Point], axis: Cost) -> list[Point]:
     costs = [getattr(point, axis.column) * (1 if axis.less_is_better else -1) for point in points]
     best = pareto(costs, [point.accuracy for point in points])
     seen: set[float] = set()
-    marked = []
+    found = []
     for point, cost, on in zip(points, costs, best, strict=True):
-        marked.append(replace(point, on_frontier=on and cost not in seen))
+        found.append(replace(point, on_frontier=on and cost not in seen))
         seen |= {cost} if on else set()
-    return marked
+    return found
 
 
 Contrast = tuple[float | None, Floats, Floats]

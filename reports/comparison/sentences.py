@@ -10,7 +10,7 @@ from reports.comparison.differences import Difference
 from reports.comparison.frontiers import Point
 from reports.statistics import ALPHA
 
-FEW_SEEDS = 3  # with fewer, intervals are too narrow where trainings differ much
+FEW_SEEDS = 3  # with fewer nobody knows how far trainings differ
 
 
 def written_p(p: float) -> str:
@@ -79,9 +79,21 @@ def _limits(names: Sequence[str], fronts: Sequence[list[Point]], trainings: int)
         )
     text = f"The interval covers videos and seeds (A {_seeds(fronts[0])}, B {_seeds(fronts[1])})"
     return (
-        f"{text}; with fewer than {FEW_SEEDS} a side it is too narrow where trainings differ much."
+        f"{text}; two seeds a side tell little of how far trainings differ: take {FEW_SEEDS} or more."
         if min(fewest) < FEW_SEEDS
         else f"{text}."
+    )
+
+
+def chosen(points: Sequence[Sequence[Point]]) -> str:
+    """What choosing does to lines of only some of their sides' points; "" where both have as many to choose from."""
+    counts = [(sum(point.on_frontier for point in side), len(side)) for side in points]
+    if all(on == of for on, of in counts) or len({of for _, of in counts}) == 1:
+        return ""
+    said = ", ".join(f"{name} {on} of {of}" for name, (on, of) in zip("AB", counts, strict=True))
+    return (
+        f" Each line joins the points that no other of its side beats on these videos ({said}), which makes the side "
+        "that has more to choose from look better than it is."
     )
 
 

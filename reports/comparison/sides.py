@@ -123,9 +123,8 @@ def without_noise(side: list[Entry], name: str, notes: list[str]) -> list[Entry]
         said = ", ".join(f"{entry.name} seed {entry.row['seed']} ({entry.id})" for entry in noisy)
         notes.append(f"Timed with noise, and so not matched by throughput: {said}.")
     if len(noisy) == len(side):
-        raise UserError(
-            f"All {len(side)} points of {name} were timed with noise; expected one that was not: time again."
-        )
+        which = f"The only record of {name} was" if len(side) == 1 else f"All {len(side)} records of {name} were"
+        raise UserError(f"{which} timed with noise; expected one that was not: time again.")
     return [entry for entry in side if not entry.row["noisy"]]
 
 
@@ -138,17 +137,35 @@ def check_device(entries: list[Entry]) -> None:
 def differing(sides: Sequence[list[Entry]]) -> list[str]:
     """What differs between the sides and is allowed to."""
     notes = []
-    for column, text in (
-        ("views", "views of a video"),
-        ("dtype", "data type when timed"),
-        ("device", "device when timed"),
-    ):
-        found = [sorted({entry.row[column] for entry in side}) for side in sides]
-        if found[0] != found[1]:
-            said = (", ".join(map(str, each)) for each in found)
-            notes.append(f"The sides differ in {text}: A {next(said)}, B {next(said)}.")
+    kinds = [[_conditions(entry) for entry in side] for side in sides]
+    for text in kinds[0][0]:
+        a, b = (sorted({conditions[text] for conditions in side}, key=str) for side in kinds)
+        if a != b:
+            notes.append(f"The sides differ in {text}: A {', '.join(map(str, a))}, B {', '.join(map(str, b))}.")
     if len({entry.result.experiment.data.fingerprint for side in sides for entry in side}) > 1:
         notes.append(
             "Videos and names are the same, but not all of the data's fingerprint: other training or pictures."
         )
     return notes
+
+
+def _conditions(entry: Entry) -> dict[str, Any]:
+    """How often a video was looked at, and what else throughput depends on, in words."""
+    timing = entry.result.values["timing"]
+    return {
+        "views of a video": entry.row["views"],
+        "data type when timed": entry.row["dtype"],
+        "device when timed": entry.row["device"],
+        "threads when timed": timing["device"].get("threads"),
+        "clips a forward when timed": timing["scenarios"]["offline"]["dense"]["batch"],
+        "mode when timed": timing.get("mode"),
+    }
+
+
+def trials_among(entries: Sequence[Entry]) -> str:
+    """Of records compared, how many mean nothing; "" where none is a tiny trial."""
+    count, of = sum(bool(entry.row["trial"]) for entry in entries), len(entries)
+    if not count:
+        return ""
+    which = f"All {of}" if count == of else f"{count} of {of}"
+    return f"Nothing can be concluded: {which} records here are tiny trials (--tiny), whose accuracy means nothing."

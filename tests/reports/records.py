@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.experiment import Evaluation, Experiment
+from bench.data.catalogue import StoredSettings
+from bench.experiment import Data, Evaluation, Experiment
 from bench.record import point_folder
 from bench.samples import Samples, write_samples
 from tests.conftest import small
@@ -67,6 +68,13 @@ class Writer:
 def point(method: str = "tsn", frames: int = 4, seed: int = 0) -> Experiment:
     start = small(method)
     return replace(start, evaluation=Evaluation(frames=frames), training=replace(start.training, seed=seed))
+
+
+def several(method: str, seed: int = 0) -> Experiment:
+    """A point on videos of several labels; their data need not be here."""
+    data = Data("charades", 64, 12, 50, 6, "f" * 12, settings=StoredSettings())
+    start = small(method)
+    return replace(start, data=data, training=replace(start.training, seed=seed))
 
 
 def answers(share: float, seed: int = 0, videos: int = VIDEOS) -> NDArray[np.bool_]:

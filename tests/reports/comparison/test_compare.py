@@ -1,188 +1,33 @@
-"""Comparisons: right numbers, honest sentences, and a way out of every mistake."""
+"""Comparisons of two sides: right numbers and honest sentences."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
-import math
-import re
 import subprocess
 import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from afbench import main
-from bench.data.catalogue import StoredSettings
 from bench.errors import UserError
-from bench.experiment import Data, Evaluation, Experiment
+from bench.experiment import Evaluation
 from bench.metrics import mean_average_precision
 from reports.comparison.all_pairs import all_pairs
 from reports.comparison.compare import Comparison, compare
 from reports.comparison.printed import as_json, as_text
 from reports.load import load_records
-from reports.statistics import (
-    Ranking,
-    bootstrap_p,
-    holm,
-    interpolation,
-    interval,
-    largest_share,
-    mean_interpolation,
-    replicate_maps,
-    replicate_means,
-    replicate_seeds,
-    resamples,
-    seed_weights,
-    sign_test,
-    student,
-)
-from tests.conftest import small
-from tests.reports.records import VIDEOS, Writer, answers, point
+from reports.statistics import interval, resamples, sign_test
+from tests.reports.records import VIDEOS, Writer, answers, point, several
 
 
 def compared(write: Writer, a: str = "tsn", b: str = "tsm", **options: str) -> Comparison:
     return compare(load_records([write.runs]), a, b, **options)
-
-
-# --- Statistics against numbers found by hand ---
-
-
-@pytest.mark.parametrize(
-    ("wins", "losses", "p"),
-    [
-        (0, 0, 1.0),
-        (5, 0, 2 / 32),
-        (0, 6, 2 / 64),
-        (8, 2, 2 * (1 + 10 + 45) / 1024),
-        (5, 5, 1.0),
-        (121, 59, 4.4344e-06),  # scipy.stats.binomtest(121, 180).pvalue
-    ],
-)
-def test_mcnemar_is_the_binomial_tail(wins: int, losses: int, p: float) -> None:
-    assert sign_test(wins, losses) == pytest.approx(p, rel=1e-4)
-    assert sign_test(wins, losses) == sign_test(losses, wins)
-
-
-def test_mcnemar_holds_for_many_videos() -> None:
-    scipy = pytest.importorskip("scipy.stats")
-    for wins, losses in ((3000, 3100), (9000, 11000), (1, 2000)):
-        assert sign_test(wins, losses) == pytest.approx(scipy.binomtest(wins, wins + losses).pvalue, rel=1e-6)
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
-
-
-def test_the_largest_share_is_clopper_and_pearsons() -> None:
-    assert largest_share(0, 100) == pytest.approx(1 - 0.025 ** (1 / 100))
-    assert largest_share(1, 10) == pytest.approx(0.4450, abs=1e-4)
-    assert largest_share(10, 10) == 1
-
-
-def test_the_bootstrap_is_the_loop_over_drawn_videos() -> None:
-    right = np.stack([answers(0.7, 1, 37), answers(0.6, 2, 37), answers(0.1, 3, 37)], axis=1)
-    slow = [
-        [sum(bool(right[video, point]) for video in row) / 37 for point in range(3)]
-        for drawn in resamples(37, 150, 7)
-        for row in drawn.tolist()
-    ]
-    fast = replicate_means(right, 150, 7)
-    assert fast.shape == (150, 3)
-    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-15)
-
-
-@pytest.mark.parametrize("rounded", [False, True])
-def test_the_bootstrap_of_map_ranks_the_drawn_rows_anew(rounded: bool) -> None:
-    rng = np.random.default_rng(0)
-    targets, logits = rng.random((31, 5)) < 0.15, [rng.normal(size=(31, 5)).astype(np.float32) for _ in range(2)]
-    if rounded:
-        logits = [np.round(each) for each in logits]  # ties
-    targets[0, :] = [True, False, False, False, False]
-    targets[1:, 0] = False  # a class of one video, that some replicates lack
-    rows = [row for drawn in resamples(31, 80, 3) for row in drawn]
-    slow = [[mean_average_precision(targets[row], each[row]) / 100 for each in logits] for row in rows]
-    np.testing.assert_allclose(replicate_maps(targets, logits, 80, 3), slow, rtol=0, atol=1e-6)
-
-
-def test_precisions_average_to_the_average_precision() -> None:
-    rng = np.random.default_rng(1)
-    has, scores = rng.random(40) < 0.3, np.round(rng.random(40), 1)
-    ranking = Ranking(has, scores)
-    whole = mean_average_precision(has[:, None], np.stack([scores], axis=1)) / 100  # one class: all tie
-    assert Ranking(has, np.zeros(40)).precisions().mean() == pytest.approx(whole) == pytest.approx(has.mean())
-    slow = [has[scores >= scores[video]].mean() for video in ranking.positive]
-    assert ranking.precisions().tolist() == pytest.approx(slow)
-
-
-def coverage(pairs: int, videos: int, seeds: int, spread: float) -> float:
-    """Share of simulated comparisons without a difference whose interval holds 0; `spread` is that between seeds."""
-    rng = np.random.default_rng(0)
-    held = 0
-    for number in range(pairs):
-        hard = rng.normal(size=(videos, 1)) + 1
-        right = [hard + rng.normal(size=(1, seeds)) * spread + rng.normal(size=(videos, seeds)) > 0 for _ in "AB"]
-        means = replicate_means(np.concatenate(right, axis=1), 1000, number)
-        weights = [seed_weights(seeds, 1000, rng) for _ in "AB"]
-        sides = [slice(0, seeds), slice(seeds, 2 * seeds)]
-        found = np.concatenate(right, axis=1).mean(axis=0)
-        a, b = (replicate_seeds(means[:, at], found[at], of) for at, of in zip(sides, weights, strict=True))
-        low, high = interval(a - b)
-        held += low <= 0 <= high
-    return held / pairs
-
-
-@pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (3, 0.0), (3, 0.1), (5, 0.2)])
-def test_intervals_hold_the_truth_nineteen_times_in_twenty(seeds: int, spread: float) -> None:
-    assert 0.90 <= coverage(200, 300, seeds, spread) <= 0.99
-
-
-def test_seeds_are_drawn_so_that_the_variance_of_their_mean_is_unbiased() -> None:
-    values = np.array([0.1, 0.5, 0.9, 0.4])
-    drawn = seed_weights(4, 200_000, np.random.default_rng(0)) @ values
-    assert drawn.var() == pytest.approx(values.var(ddof=1) / 4, rel=0.02)
-    assert seed_weights(1, 3, np.random.default_rng(0)).tolist() == [[1], [1], [1]]
-
-
-def test_seeds_that_videos_explain_add_nothing_and_others_their_spread() -> None:
-    rng = np.random.default_rng(0)
-    found = np.array([0.5, 0.6, 0.7, 0.6])
-    weights = seed_weights(4, 100_000, rng)
-    noise = rng.normal(size=(100_000, 1)) * 0.01  # the same videos move all trainings alike
-    moved = replicate_seeds(found + noise, found, weights)
-    wide = student(6) / 1.959964
-    assert moved.var() == pytest.approx(0.01**2 + wide**2 * found.var(ddof=1) / 4, rel=0.02)
-    apart = found + rng.normal(size=(100_000, 4)) * found.std(ddof=1) * 1.1  # each on its own, and as far apart
-    assert replicate_seeds(apart, found, weights) == pytest.approx(apart.mean(axis=1))
-    assert replicate_seeds(apart[:, :1], found[:1], weights[:, :1]) == pytest.approx(apart[:, 0])
-
-
-def test_students_quantiles_are_the_tables() -> None:
-    assert [student(degrees) for degrees in (2, 4, 8, 18)] == pytest.approx([4.3027, 2.7764, 2.3060, 2.1009], abs=1e-4)
-
-
-def test_a_bootstrap_p_is_never_zero_and_two_sided() -> None:
-    assert bootstrap_p(np.ones(999)) == 0.002
-    assert bootstrap_p(np.zeros(999)) == 1
-    assert bootstrap_p(np.array([-1.0] * 9 + [1.0] * 990)) == pytest.approx(0.02)
-
-
-def test_interpolation_is_the_line_between_neighbours() -> None:
-    costs = [1.0, 2.0, 4.0]
-    assert interpolation(costs, 3.0).tolist() == [0, 0.5, 0.5]
-    assert interpolation(costs, 4.0).tolist() == [0, 0, 1] and interpolation([2.0], 2.0).tolist() == [1]
-    heights = np.array([1.0, 5.0, 7.0])
-    places = np.linspace(1.5, 3.5, 200_001)
-    assert mean_interpolation(costs, 1.5, 3.5) @ heights == pytest.approx(np.interp(places, costs, heights).mean())
-
-
-# --- Comparisons of records ---
 
 
 def test_two_trainings_get_mcnemar_and_say_that_they_are_two(write: Writer) -> None:
@@ -244,6 +89,75 @@ def test_seeds_are_drawn_too_and_the_methods_spoken_of(write: Writer) -> None:
     assert found.sentence.startswith("TSN 4f is ahead of TSM 4f") and "trainings" not in found.sentence
     one = compared(write, point("tsn", seed=0).experiment_id, point("tsm", seed=1).experiment_id)
     assert "these two trainings" in one.sentence
+
+
+def test_seeds_swapped_give_the_same_mirrored(write: Writer) -> None:
+    for seed, method in product(range(3), ("tsn", "tsm")):
+        write(point(method, seed=seed), answers(0.5 + seed / 10, seed + len(method), 100))
+    one, other = compared(write).difference, compared(write, "tsm", "tsn").difference
+    assert one is not None and other is not None
+    assert (one.value, one.low, one.high, one.p) == pytest.approx((-other.value, -other.high, -other.low, other.p))
+
+
+def test_all_alike_is_no_certainty(write: Writer) -> None:
+    """Of 60 videos that one side answers and the other does not, a bootstrap draws nothing else."""
+    write(point("tsn"), np.ones(VIDEOS, bool))
+    write(point("tsm"), np.zeros(VIDEOS, bool))
+    found = compared(write)
+    assert found.difference is not None and found.difference.high == 100 and found.difference.p < 1e-10
+    assert found.difference.low == pytest.approx(100 - 200 * (1 - 0.025 ** (1 / VIDEOS)), abs=1e-3)
+    assert any("differ by as much" in note for note in found.notes)
+
+
+def test_few_videos_at_one_cost_are_not_said_of_the_mean(write: Writer) -> None:
+    for number, (method, frames) in enumerate(product(("tsn", "tsm"), (4, 8))):
+        right = answers(0.5) if frames == 4 else answers(0.6 + number / 10, number)
+        write(point(method, frames), right, gmacs=frames)
+    found = compared(write)
+    assert found.matched[0].value == 0 and found.difference is not None and found.difference.value != 0
+    (note,) = found.notes
+    assert note.startswith("At a cost or more of these: Fewer than 6 videos")
+
+
+def test_choosing_among_more_points_is_said(write: Writer) -> None:
+    for frames, share in ((4, 0.5), (8, 0.3), (16, 0.9)):
+        write(point("tsn", frames), answers(share, 0, 100), gmacs=frames)
+    for frames in (4, 16):
+        write(point("tsm", frames), answers(frames / 20, 1, 100), gmacs=frames)
+    said = "Each line joins the points that no other of its side beats on these videos (A 2 of 3, B 2 of 2)"
+    assert said in compared(write).sentence
+    (pair,) = all_pairs(load_records([write.runs]))
+    assert "(A 2 of 2, B 2 of 3)" in pair.sentence
+    write(point("tsm", 8), answers(0.1, 1, 100), gmacs=8)
+    assert "Each line" not in compared(write).sentence, "as many on both sides"
+
+
+def test_nothing_is_concluded_of_tiny_trials(write: Writer) -> None:
+    for method in ("tsn", "tsm"):
+        trial = point(method)
+        write(replace(trial, training=replace(trial.training, epochs=1, batch=6)), answers(0.5))
+    sentence = compared(write).sentence
+    assert sentence.startswith("Nothing can be concluded: All 2 records here are tiny trials (--tiny)")
+
+
+def test_what_times_depend_on_is_said_where_it_differs(write: Writer) -> None:
+    write(point("tsn"), answers(0.5))
+    other = copy.deepcopy(write.template["timing"])
+    other["device"]["threads"] = 8
+    write(point("tsm"), answers(0.5, 1), timing=other)
+    assert "The sides differ in threads when timed: A 1, B 8." in compared(write, at="throughput").notes
+
+
+def test_seeds_timed_on_two_devices_have_no_mean_time(write: Writer) -> None:
+    write(point("tsm"), answers(0.5))
+    other = copy.deepcopy(write.template["timing"])
+    other["device"]["name"] = "another"
+    for seed in range(2):
+        write(point("tsn", seed=seed), answers(0.5, seed), **({"timing": other} if seed else {}))
+    found = compared(write)
+    assert found.points_a[0].videos_per_second is None and found.points_b[0].videos_per_second == pytest.approx(100)
+    (line,) = (line for line in as_text(found).splitlines() if line.startswith("A  TSN"))
+    assert line.split()[-1] == "-"
 
 
 def test_one_seed_on_one_side_withholds_its_method(write: Writer) -> None:
@@ -323,11 +237,16 @@ def test_throughput_leaves_out_what_was_timed_with_noise_and_names_it(write: Wri
         write(point(method, frames), right, speed=400 / frames, noisy=(method, frames) == ("tsn", 16))
     found = compared(write, at="throughput")
     assert found.axis == "videos/s" and found.overlap == pytest.approx((50, 100))
+    (line,) = (line for line in as_text(compared(write)).splitlines() if "TSN 16f" in line)
+    assert "25 (noisy)" in line
     (note,) = (note for note in found.notes if "noise" in note)
     assert "TSN 16f" in note and point("tsn", 16).experiment_id in note
     assert compared(write, at="throughput=75").difference is not None
     with pytest.raises(UserError, match="Expected a cost that both cover"):
         compared(write, at="throughput=25")
+    write(point("afnet"), answers(0.5), noisy=True)
+    with pytest.raises(UserError, match="The only record of afnet was timed with noise; expected one that was not"):
+        compared(write, "afnet", at="throughput")
 
 
 def test_points_timed_on_two_devices_have_no_common_throughput(write: Writer) -> None:
@@ -369,13 +288,6 @@ def test_classes_are_corrected_for_their_number_and_called_by_name(write: Writer
     assert [each.name for each in compared(write).classes] == ["0", "1", "2", "3"]
 
 
-def several(method: str, seed: int = 0) -> Experiment:
-    """A point on videos of several labels; their data need not be here."""
-    data = Data("charades", 64, 12, 50, 6, "f" * 12, settings=StoredSettings())
-    start = small(method)
-    return replace(start, data=data, training=replace(start.training, seed=seed))
-
-
 def test_several_labels_are_compared_by_map(write: Writer) -> None:
     rng = np.random.default_rng(0)
     targets = rng.random((50, 6)) < 0.3
@@ -396,142 +308,27 @@ def test_several_labels_are_compared_by_map(write: Writer) -> None:
     assert "points of mAP" in found.sentence
 
 
-def test_every_pair_is_corrected_for_all_of_them(write: Writer) -> None:
-    for method, share in (("tsn", 0.4), ("tsm", 0.6), ("afnet", 0.9)):
-        for frames in (4, 8):
-            right = answers(share + frames / 100, frames + len(method), 300)
-            write(small(method, frames=frames), right, gmacs=frames)
-    start = point("afnet")
-    settings = replace(start.model.settings, shift=False)  # type: ignore[call-arg]
-    write(replace(start, model=replace(start.model, settings=settings)), answers(0.5, 0, 300), gmacs=100)
-    pairs = all_pairs(load_records([write.runs]))
-    assert [(each.a, each.b) for each in pairs] == [
-        ("AFNet", "AFNet, no shift"), ("AFNet", "TSM"), ("AFNet", "TSN"),
-        ("AFNet, no shift", "TSM"), ("AFNet, no shift", "TSN"), ("TSM", "TSN"),
-    ]  # fmt: skip
-    told = [each for each in pairs if each.difference is not None]
-    assert len(told) == 3
-    corrected = [each.p_holm for each in told]
-    assert corrected == pytest.approx(holm([each.difference.p for each in told if each.difference]), rel=1e-4)
-    assert all("corrected for 3 pairs" in each.sentence for each in told)
-    assert all("Nothing can be said" in each.sentence for each in pairs if each.difference is None)
-
-
-def test_what_stands_only_before_correction_is_not_concluded(write: Writer) -> None:
-    start = answers(0.5, 0, 300)
-    for number, method in enumerate(("tsn", "tsm", "afnet")):
-        right = start.copy()
-        right[np.flatnonzero(~start)[: 7 * number // 2]] = True  # 0, 3 and 7 videos more
-        write(small(method), right)
-    pairs = {(each.a, each.b): each for each in all_pairs(load_records([write.runs]))}
-    pair = pairs["AFNet", "TSN"]
-    assert pair.difference is not None and pair.p_holm is not None
-    assert pair.difference.p == pytest.approx(2 / 2**7) and pair.p_holm == pytest.approx(3 * 2 / 2**7)
-    assert pair.p_holm < 0.05 and "AFNet is ahead of TSN" in pair.sentence
-    for name in ("uniform", "random"):
-        write(small(name), start)
-    pair = {(each.a, each.b): each for each in all_pairs(load_records([write.runs]))}["AFNet", "TSN"]
-    assert pair.difference is not None and pair.difference.low > 0 and pair.p_holm == pytest.approx(10 * 2 / 2**7)
-    assert "cannot be told apart" in pair.sentence and "leaves out 0, but the test does not" in pair.sentence
-
-
-def test_pairs_on_other_videos_are_named(write: Writer) -> None:
-    write(point("tsn"), answers(0.5))
-    write(replace(point("tsm"), data=Data(train_clips=12, val_clips=6, seed=1)), answers(0.5))
-    (pair,) = all_pairs(load_records([write.runs]))
-    assert pair.difference is None and "no videos in common" in pair.sentence
-
-
-# --- Mistakes ---
-
-
-def test_what_names_nothing_or_several_things_is_refused(write: Writer) -> None:
-    for seed, method in product(range(3), ("tsn", "tsm")):
-        write(point(method, seed=seed), answers(0.5, seed))
-    for name, words in (
-        ("tsnn", "Unknown method or experiment id 'tsnn' in A of these records. Did you mean 'tsn'"),
-        ("", "Unknown method or experiment id ''"),
-        ("tsm", "both hold experiment"),
-    ):
-        with pytest.raises(UserError, match=re.escape(words)):
-            compared(write, name, "tsm")
-    ids = [point("tsn", seed=seed).experiment_id for seed in range(3)]
-    assert compared(write, ids[0][:8], ids[1][:8]).a == "TSN 4f (seed 0)"
-    with pytest.raises(UserError, match=r"Unknown cost 'gflop' in --at.*gflops"):
-        compared(write, at="gflop=3")
-    for at in ("gflops=x", "gflops=-1", "gflops=nan", "gflops="):
-        with pytest.raises(UserError, match="expected a number above 0"):
-            compared(write, at=at)
-    with pytest.raises(UserError, match="Unknown data set 'jester'"):
-        compared(write, dataset="jester")
-
-
-def test_a_beginning_of_several_ids_is_refused(write: Writer) -> None:
-    found: dict[str, Experiment] = {}
-    for seed in range(40):
-        one = point("tsn", seed=seed)
-        if one.experiment_id[0] in found and one.experiment_id[0].isdigit():
-            break
-        found[one.experiment_id[0]] = one
-    for each in (one, found[one.experiment_id[0]]):
-        write(each, answers(0.5))
-    write(point("tsm"), answers(0.4))
-    with pytest.raises(UserError, match="with which 2 experiment ids begin"):
-        compared(write, one.experiment_id[0])
-
-
-def test_variants_of_a_method_are_not_mixed(write: Writer) -> None:
-    write(point("tsm"), answers(0.5))
-    start = point("afnet")
-    for shift in (True, False):
-        settings = replace(start.model.settings, shift=shift)  # type: ignore[call-arg]
-        write(replace(start, model=replace(start.model, settings=settings)), answers(0.6, int(shift)))
-    found = compared(write, "afnet", "tsm")
-    assert found.a == "AFNet 4f r.50" or found.a.startswith("AFNet 4f")
-    assert any("not in it: AFNet, no shift" in note for note in found.notes)
-    write(replace(point("tsm"), data=Data(train_clips=24, val_clips=6)), answers(0.5))
-    with pytest.raises(UserError, match=r"2 variants; .*: TSM, data.train_clips 12; TSM, data.train_clips 24"):
-        compared(write, "tsm", "AFNet, no shift, data.train_clips 12")
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"video": np.arange(VIDEOS, 2 * VIDEOS), "labels": np.arange(VIDEOS) % 4}, "no videos in common"),
-        ({"labels": np.arange(1, VIDEOS + 1) % 4}, "give the same videos other labels"),
-        ({"names": "names-other.json"}, "not measured on the same list of videos"),
-        ({"video": np.zeros(VIDEOS, np.int64)}, "several samples of one video"),
-        ({"logits": np.full((VIDEOS, 4), math.nan, np.float32)}, "60 videos whose logits are not all finite"),
-    ],
-)
-def test_what_cannot_be_paired_is_refused(write: Writer, values: dict[str, Any], words: str) -> None:
-    write(point("tsn"), answers(0.5))
-    write(point("tsm"), answers(0.5), **values)
-    with pytest.raises(UserError, match=words):
-        compared(write)
-
-
 def test_views_may_differ_and_that_is_said(write: Writer) -> None:
     write(point("tsn"), answers(0.5))
     write(point("tsm"), answers(0.5), macs=write.template["macs"] | {"views": 3})
     assert "The sides differ in views of a video: A 1, B 3." in compared(write).notes
 
 
-def test_records_of_two_data_sets_need_one_to_be_chosen(write: Writer) -> None:
-    for method in ("tsn", "tsm"):
-        write(point(method), answers(0.5))
-        write(several(method), answers(0.5, videos=50))
-    with pytest.raises(UserError, match=r"2 data sets: charades, digits-in-motion.*--dataset"):
-        compared(write)
-    assert compared(write, dataset="digits-in-motion").videos == VIDEOS
-
-
-# --- The command ---
-
-
 def test_comparing_imports_no_torch() -> None:
     command = "import sys, reports.comparison.printed; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], timeout=120, check=False).returncode == 0
+
+
+def test_names_are_printed_as_what_they_are(write: Writer) -> None:
+    b = answers(0.5, 3, 400)
+    write(point("tsn"), b | (np.arange(400) % 4 == 0))
+    write(point("tsm"), b)
+    names = write.runs / "digits-in-motion" / write.template["names"]
+    names.write_text(json.dumps({"classes": ["\x1b[2J<b>z|y</b>\nx", "1", "2", "3"], "videos": []}))
+    text, markdown = as_text(compared(write)), as_text(compared(write), markdown=True)
+    (line,) = (line for line in text.splitlines() if "z|y" in line)
+    assert line.startswith(" [2J<b>z|y</b> x") and "\x1b" not in text
+    assert r"\<b\>z\|y\</b\> x |" in markdown
 
 
 @pytest.mark.parametrize("form", ["text", "json", "md"])
