@@ -114,24 +114,24 @@ def read_samples(path: Path) -> Samples:
     try:
         table = pq.read_table(path)
         blocks, cell_maps = _layout(table)
-        informative = _matrix(table, "informative", np.bool_)
+        informative = _matrix(table, "informative", "b")
         videos, frames = informative.shape
         has = set(table.column_names)
         samples = Samples(
             video=_column(table, "video"),
             label=_column(table, "label"),
-            logits=_matrix(table, "logits", np.floating),
+            logits=_matrix(table, "logits", "f"),
             macs=_column(table, "macs"),
-            times=_matrix(table, "times", np.integer),
+            times=_matrix(table, "times", "iu"),
             informative=informative,
-            regions=_matrix(table, "regions", np.floating).reshape(videos, frames, 4),
-            kept=_matrix(table, "kept", np.bool_).reshape(videos, blocks, frames) if blocks else None,
+            regions=_matrix(table, "regions", "f").reshape(videos, frames, 4),
+            kept=_matrix(table, "kept", "b").reshape(videos, blocks, frames) if blocks else None,
             cell_maps=cell_maps,
             cells=_cells(table, videos, len(cell_maps), frames) if cell_maps else None,
-            crops=_matrix(table, "crops", np.floating).reshape(videos, frames, 4) if "crops" in has else None,
-            resolutions=_matrix(table, "resolutions", np.integer) if "resolutions" in has else None,
+            crops=_matrix(table, "crops", "f").reshape(videos, frames, 4) if "crops" in has else None,
+            resolutions=_matrix(table, "resolutions", "iu") if "resolutions" in has else None,
             exit_step=_column(table, "exit_step") if "exit_step" in has else None,
-            targets=_matrix(table, "targets", np.bool_) if "targets" in has else None,
+            targets=_matrix(table, "targets", "b") if "targets" in has else None,
         )
         _check(samples)
         return samples
@@ -154,8 +154,15 @@ def _check(samples: Samples) -> None:
         raise ValueError(f"its labels go from {samples.label.min()} to {samples.label.max()}, of {classes} classes")
     if samples.video.min() < 0 or len(np.unique(samples.video)) < videos:
         raise ValueError("its videos are not numbers from 0, each once")
+    if samples.crops is not None and not _are_boxes(samples.crops):
+        raise ValueError("a crop is no part of a picture")
     if samples.macs.min() < 0:
         raise ValueError("a video has fewer multiply-adds than none")
+
+
+def _are_boxes(boxes: np.ndarray) -> bool:
+    """Whether (..., 4) are left, top, right and bottom, in shares of the sides; some may reach out of the picture."""
+    return bool((boxes[..., :2] <= boxes[..., 2:]).all() and np.abs(boxes).max() <= FARTHEST)
 
 
 def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
@@ -172,7 +179,7 @@ def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
 
 
 def _cells(table: pa.Table, videos: int, blocks: int, frames: int) -> NDArray[np.bool_]:
-    flat = _matrix(table, "cells", np.bool_)
+    flat = _matrix(table, "cells", "b")
     grid = math.isqrt(flat.shape[1] // (blocks * frames))
     return flat.reshape(videos, blocks, frames, grid, grid)
 
@@ -181,8 +188,16 @@ def _lists(rows: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).reshape(-1)), rows.shape[1])
 
 
-def _matrix(table: pa.Table, name: str, kind: type[np.generic]) -> np.ndarray:
+FARTHEST = 10.0  # sides of a picture from its corner
+# As NumPy calls them.
+KINDS = {"b": "true and false", "iu": "whole numbers", "f": "numbers"}
+
+
+def _matrix(table: pa.Table, name: str, kind: str) -> np.ndarray:
     """(V, n) of a column of lists.
+
+    Args:
+        kind: one of KINDS.
 
     Raises:
         ValueError: where they are not all of one length, or a value is missing, not finite or of another kind.
@@ -198,13 +213,13 @@ def _matrix(table: pa.Table, name: str, kind: type[np.generic]) -> np.ndarray:
 
 def _column(table: pa.Table, name: str) -> np.ndarray:
     """(V,) whole numbers."""
-    return _checked(table[name].combine_chunks(), name, np.integer)
+    return _checked(table[name].combine_chunks(), name, "iu")
 
 
-def _checked(values: pa.Array, name: str, kind: type[np.generic]) -> np.ndarray:
+def _checked(values: pa.Array, name: str, kind: str) -> np.ndarray:
     found = np.asarray(values.to_numpy(zero_copy_only=False))
-    if values.null_count or not np.issubdtype(found.dtype, kind):
-        raise ValueError(f"{name} holds {values.type} with {values.null_count} missing, expected {kind.__name__}")
-    if kind is np.floating and not np.isfinite(found).all():
+    if values.null_count or found.dtype.kind not in kind:
+        raise ValueError(f"{name} holds {values.type} with {values.null_count} missing, expected {KINDS[kind]}")
+    if kind == "f" and not np.isfinite(found).all():
         raise ValueError(f"{name} has numbers that are not finite")
     return found

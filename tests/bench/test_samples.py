@@ -56,6 +56,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ("informative", lists([1], FRAMES), "informative holds int64"),
         ("kept", lists(["yes"], FRAMES), "kept holds string"),
         ("crops", lists([float("nan")], 4 * FRAMES), "not finite"),
+        ("crops", lists([20.0], 4 * FRAMES), "a crop is no part of a picture"),
         ("regions", pa.array([[0.0] * 8] * VIDEOS), "not a list of fixed length"),
         ("logits", pa.array([[0.0] * CLASSES, None, [0.0] * CLASSES], pa.list_(pa.float64(), CLASSES)), "without a"),
     ],
