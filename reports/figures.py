@@ -115,13 +115,10 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
         if costs.max() > WIDE * costs.min():
             _set_logarithmic(axes, "x")
         _set_limits(axes, table, [100 * ceiling] if ceiling is not None else [], published["value"])
-        places = pd.concat(
-            [
-                table[[cost.column, "value"]].set_axis(["x", "y"], axis=1),
-                published[["gflops", "value"]].set_axis(["x", "y"], axis=1),
-            ]
-        )
-        write_names(axes, _names(table, cost), places.to_numpy(float))
+        others = [Name(row["gflops"], row["value"], row["method"], GREY) for row in published.to_dict("records")]
+        names = _names(table, cost) + (others if len(others) <= CROWD else [])
+        across, up = ([*table[one], *published[other]] for one, other in ((cost.column, "gflops"), ("value", "value")))
+        write_names(axes, names, np.array([across, up], float).T)
     return _figure(axes)
 
 
