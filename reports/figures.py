@@ -150,7 +150,7 @@ def _names(table: pd.DataFrame, cost: Cost) -> list[Name]:
         rows = table[table["method"] == method]
         for best, row in zip(cost.unbeaten(rows), rows.to_dict("records"), strict=True):
             names[not best].append(Name(row[cost.column], row["value"], row["point"], colour))
-    return names[0] if len(table) > CROWD else names[0] + names[1]
+    return names[0][: 2 * CROWD] if len(table) > CROWD else names[0] + names[1]
 
 
 def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
