@@ -146,23 +146,30 @@ def _check(samples: Samples) -> None:
     videos, classes = samples.logits.shape
     if not videos or not classes:
         raise ValueError(f"it has {videos} videos and {classes} classes")
-    if samples.times.shape != samples.informative.shape:
-        raise ValueError("its columns differ in their numbers of frames")
-    if samples.targets is not None and samples.targets.shape != samples.logits.shape:
-        raise ValueError("its targets and logits differ in their numbers of classes")
-    if samples.label.min() < 0 or samples.label.max() >= classes:
-        raise ValueError(f"its labels go from {samples.label.min()} to {samples.label.max()}, of {classes} classes")
-    if samples.video.min() < 0 or len(np.unique(samples.video)) < videos:
-        raise ValueError("its videos are not numbers from 0, each once")
-    if samples.crops is not None and not _are_boxes(samples.crops):
-        raise ValueError("a crop is no part of a picture")
-    if samples.macs.min() < 0:
-        raise ValueError("a video has fewer multiply-adds than none")
+    infinite = int((~np.isfinite(samples.logits)).any(axis=1).sum())
+    wrong = {
+        "its columns differ in their numbers of frames": samples.times.shape != samples.informative.shape,
+        "its targets and logits differ in their numbers of classes": samples.targets is not None
+        and samples.targets.shape != samples.logits.shape,
+        f"its labels go from {samples.label.min()} to {samples.label.max()}, of {classes} classes": (
+            samples.label.min() < 0 or samples.label.max() >= classes
+        ),
+        f"it has a video {samples.video.min()}": samples.video.min() < 0,
+        "it has several samples of one video": len(np.unique(samples.video)) < videos,
+        f"it has {infinite} videos whose logits are not all finite": infinite > 0,
+        "a crop is no part of a picture": samples.crops is not None and not _are_boxes(samples.crops),
+        "a region is no part of a picture": not np.isfinite(samples.regions).all(),
+        "a video has fewer multiply-adds than none": samples.macs.min() < 0,
+    }
+    reasons = [reason for reason, found in wrong.items() if found]
+    if reasons:
+        raise ValueError("; ".join(reasons))
 
 
 def _are_boxes(boxes: np.ndarray) -> bool:
     """Whether (..., 4) are left, top, right and bottom, in shares of the sides; some may reach out of the picture."""
-    return bool((boxes[..., :2] <= boxes[..., 2:]).all() and np.abs(boxes).max() <= FARTHEST)
+    # Of what is no number neither is true.
+    return bool((boxes[..., :2] <= boxes[..., 2:]).all() and (np.abs(boxes) <= FARTHEST).all())
 
 
 def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
@@ -200,7 +207,7 @@ def _matrix(table: pa.Table, name: str, kind: str) -> np.ndarray:
         kind: one of KINDS.
 
     Raises:
-        ValueError: where they are not all of one length, or a value is missing, not finite or of another kind.
+        ValueError: where they are not all of one length, or a value is missing or of another kind.
     """
     column = table[name].combine_chunks()
     if not pa.types.is_fixed_size_list(column.type) or not column.type.list_size:
@@ -220,6 +227,4 @@ def _checked(values: pa.Array, name: str, kind: str) -> np.ndarray:
     found = np.asarray(values.to_numpy(zero_copy_only=False))
     if values.null_count or found.dtype.kind not in kind:
         raise ValueError(f"{name} holds {values.type} with {values.null_count} missing, expected {KINDS[kind]}")
-    if kind == "f" and not np.isfinite(found).all():
-        raise ValueError(f"{name} has numbers that are not finite")
     return found

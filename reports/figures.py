@@ -30,7 +30,7 @@ from reports.placing import Name, write_names
 FORMATS = ("png", "svg", "pdf")
 WIDTH, HEIGHT = 6.4, 4.2  # inches: a column and a half of a two-column paper
 CROWD = 60  # points of a figure from which not all of them are named
-TALL = 24  # names of a legend's column
+TALL = 24  # names of a legend's column, and lines of a curve at most
 WIDE = 20  # of the dearest and the cheapest point, from which costs are drawn on a logarithmic axis
 GREY = "0.45"  # of what is no measurement
 DASHES = ("-", "--", ":", "-.")
@@ -197,13 +197,11 @@ def curve(table: pd.DataFrame, x: str, label: str, lines: pd.Series | None = Non
         of: each method's looks, where they are to be those of another figure.
     """
     rows = table.assign(line=table["method"] if lines is None else lines)
-    rows = rows[rows[x].notna()].sort_values(x, kind="stable")
+    rows = rows[rows[x].notna()]
     of, drawn = of or looks(table), Counter[str]()
     with _canvas(label, metric_of(table)) as axes:
-        for line in dict.fromkeys(table["method"] if lines is None else lines):
-            own = rows[rows["line"] == line]
-            if own.empty:
-                continue
+        for line in first_lines(rows["line"], rows["method"]):
+            own = rows[rows["line"] == line].sort_values(x, kind="stable")
             method = own["method"].iloc[0]
             colour, marker = of[method]
             # Lines of one method share its looks.
@@ -217,6 +215,16 @@ def curve(table: pd.DataFrame, x: str, label: str, lines: pd.Series | None = Non
         if pd.api.types.is_integer_dtype(rows[x]):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _figure(axes)
+
+
+def first_lines(lines: pd.Series, methods: pd.Series) -> list[str]:
+    """TALL of them at most, in their order: the first ones of each method."""
+    method_of = dict(zip(lines, methods, strict=True))
+    before, place = Counter[str](), dict[str, int]()
+    for line, method in method_of.items():
+        place[line], before[method] = before[method], before[method] + 1
+    kept = set(sorted(place, key=lambda line: place[line])[:TALL])
+    return [line for line in method_of if line in kept]
 
 
 def kept_per_block(ratios: dict[str, list[float]]) -> Figure:
