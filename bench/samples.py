@@ -114,24 +114,24 @@ def read_samples(path: Path) -> Samples:
     try:
         table = pq.read_table(path)
         blocks, cell_maps = _layout(table)
-        informative = _matrix(table, "informative", np.bool_)
+        informative = _matrix(table, "informative", "b")
         videos, frames = informative.shape
         has = set(table.column_names)
         samples = Samples(
             video=_column(table, "video"),
             label=_column(table, "label"),
-            logits=_matrix(table, "logits", np.floating),
+            logits=_matrix(table, "logits", "f"),
             macs=_column(table, "macs"),
-            times=_matrix(table, "times", np.integer),
+            times=_matrix(table, "times", "iu"),
             informative=informative,
-            regions=_matrix(table, "regions", np.floating).reshape(videos, frames, 4),
-            kept=_matrix(table, "kept", np.bool_).reshape(videos, blocks, frames) if blocks else None,
+            regions=_matrix(table, "regions", "f").reshape(videos, frames, 4),
+            kept=_matrix(table, "kept", "b").reshape(videos, blocks, frames) if blocks else None,
             cell_maps=cell_maps,
             cells=_cells(table, videos, len(cell_maps), frames) if cell_maps else None,
-            crops=_matrix(table, "crops", np.floating).reshape(videos, frames, 4) if "crops" in has else None,
-            resolutions=_matrix(table, "resolutions", np.integer) if "resolutions" in has else None,
+            crops=_matrix(table, "crops", "f").reshape(videos, frames, 4) if "crops" in has else None,
+            resolutions=_matrix(table, "resolutions", "iu") if "resolutions" in has else None,
             exit_step=_column(table, "exit_step") if "exit_step" in has else None,
-            targets=_matrix(table, "targets", np.bool_) if "targets" in has else None,
+            targets=_matrix(table, "targets", "b") if "targets" in has else None,
         )
         _check(samples)
         return samples
@@ -146,16 +146,30 @@ def _check(samples: Samples) -> None:
     videos, classes = samples.logits.shape
     if not videos or not classes:
         raise ValueError(f"it has {videos} videos and {classes} classes")
-    if samples.times.shape != samples.informative.shape:
-        raise ValueError("its columns differ in their numbers of frames")
-    if samples.targets is not None and samples.targets.shape != samples.logits.shape:
-        raise ValueError("its targets and logits differ in their numbers of classes")
-    if samples.label.min() < 0 or samples.label.max() >= classes:
-        raise ValueError(f"its labels go from {samples.label.min()} to {samples.label.max()}, of {classes} classes")
-    if samples.video.min() < 0 or len(np.unique(samples.video)) < videos:
-        raise ValueError("its videos are not numbers from 0, each once")
-    if samples.macs.min() < 0:
-        raise ValueError("a video has fewer multiply-adds than none")
+    infinite = int((~np.isfinite(samples.logits)).any(axis=1).sum())
+    wrong = {
+        "its columns differ in their numbers of frames": samples.times.shape != samples.informative.shape,
+        "its targets and logits differ in their numbers of classes": samples.targets is not None
+        and samples.targets.shape != samples.logits.shape,
+        f"its labels go from {samples.label.min()} to {samples.label.max()}, of {classes} classes": (
+            samples.label.min() < 0 or samples.label.max() >= classes
+        ),
+        f"it has a video {samples.video.min()}": samples.video.min() < 0,
+        "it has several samples of one video": len(np.unique(samples.video)) < videos,
+        f"it has {infinite} videos whose logits are not all finite": infinite > 0,
+        "a crop is no part of a picture": samples.crops is not None and not _are_boxes(samples.crops),
+        "a region is no part of a picture": not np.isfinite(samples.regions).all(),
+        "a video has fewer multiply-adds than none": samples.macs.min() < 0,
+    }
+    reasons = [reason for reason, found in wrong.items() if found]
+    if reasons:
+        raise ValueError("; ".join(reasons))
+
+
+def _are_boxes(boxes: np.ndarray) -> bool:
+    """Whether (..., 4) are left, top, right and bottom, in shares of the sides; some may reach out of the picture."""
+    # Of what is no number neither is true.
+    return bool((boxes[..., :2] <= boxes[..., 2:]).all() and (np.abs(boxes) <= FARTHEST).all())
 
 
 def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
@@ -172,7 +186,7 @@ def _layout(table: pa.Table) -> tuple[int, tuple[CellMap, ...]]:
 
 
 def _cells(table: pa.Table, videos: int, blocks: int, frames: int) -> NDArray[np.bool_]:
-    flat = _matrix(table, "cells", np.bool_)
+    flat = _matrix(table, "cells", "b")
     grid = math.isqrt(flat.shape[1] // (blocks * frames))
     return flat.reshape(videos, blocks, frames, grid, grid)
 
@@ -181,11 +195,19 @@ def _lists(rows: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).reshape(-1)), rows.shape[1])
 
 
-def _matrix(table: pa.Table, name: str, kind: type[np.generic]) -> np.ndarray:
+FARTHEST = 10.0  # sides of a picture from its corner
+# As NumPy calls them.
+KINDS = {"b": "true and false", "iu": "whole numbers", "f": "numbers"}
+
+
+def _matrix(table: pa.Table, name: str, kind: str) -> np.ndarray:
     """(V, n) of a column of lists.
 
+    Args:
+        kind: one of KINDS.
+
     Raises:
-        ValueError: where they are not all of one length, or a value is missing, not finite or of another kind.
+        ValueError: where they are not all of one length, or a value is missing or of another kind.
     """
     column = table[name].combine_chunks()
     if not pa.types.is_fixed_size_list(column.type) or not column.type.list_size:
@@ -198,13 +220,11 @@ def _matrix(table: pa.Table, name: str, kind: type[np.generic]) -> np.ndarray:
 
 def _column(table: pa.Table, name: str) -> np.ndarray:
     """(V,) whole numbers."""
-    return _checked(table[name].combine_chunks(), name, np.integer)
+    return _checked(table[name].combine_chunks(), name, "iu")
 
 
-def _checked(values: pa.Array, name: str, kind: type[np.generic]) -> np.ndarray:
+def _checked(values: pa.Array, name: str, kind: str) -> np.ndarray:
     found = np.asarray(values.to_numpy(zero_copy_only=False))
-    if values.null_count or not np.issubdtype(found.dtype, kind):
-        raise ValueError(f"{name} holds {values.type} with {values.null_count} missing, expected {kind.__name__}")
-    if kind is np.floating and not np.isfinite(found).all():
-        raise ValueError(f"{name} has numbers that are not finite")
+    if values.null_count or found.dtype.kind not in kind:
+        raise ValueError(f"{name} holds {values.type} with {values.null_count} missing, expected {KINDS[kind]}")
     return found

@@ -33,7 +33,7 @@ FORMATS = ("png", "svg", "pdf")
 WIDTH, HEIGHT = 6.4, 4.2  # inches: a column and a half of a two-column paper
 CROWD = 60  # points of a figure from which not all of them are named
 MANY = 1000  # of one kind from which they are no longer shapes of their own in svg and pdf
-TALL = 24  # names of a legend's column
+TALL = 24  # names of a legend's column, and lines of a curve at most
 WIDE = 20  # of the dearest and the cheapest point, from which costs are drawn on a logarithmic axis
 GREY = "0.45"  # of what is no measurement
 DASHES = ("-", "--", ":", "-.")
@@ -126,13 +126,10 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
         if costs.max() > WIDE * costs.min():
             _set_logarithmic(axes, "x")
         _set_limits(axes, table, [100 * ceiling] if ceiling is not None else [], published["value"])
-        places = pd.concat(
-            [
-                table[[cost.column, "value"]].set_axis(["x", "y"], axis=1),
-                published[["gflops", "value"]].set_axis(["x", "y"], axis=1),
-            ]
-        )
-        write_names(axes, _names(table, cost), places.to_numpy(float))
+        others = [Name(row["gflops"], row["value"], row["method"], GREY) for row in published.to_dict("records")]
+        names = _names(table, cost) + (others if len(others) <= CROWD else [])
+        across, up = ([*table[one], *published[other]] for one, other in ((cost.column, "gflops"), ("value", "value")))
+        write_names(axes, names, np.array([across, up], float).T)
     return _figure(axes)
 
 
@@ -164,7 +161,7 @@ def _names(table: pd.DataFrame, cost: Cost) -> list[Name]:
         rows = table[table["method"] == method]
         for best, row in zip(cost.unbeaten(rows), rows.to_dict("records"), strict=True):
             names[not best].append(Name(row[cost.column], row["value"], row["point"], colour))
-    return names[0] if len(table) > CROWD else names[0] + names[1]
+    return names[0][: 2 * CROWD] if len(table) > CROWD else names[0] + names[1]
 
 
 def _draw_published(axes: Axes, published: pd.DataFrame) -> None:
@@ -212,13 +209,11 @@ def curve(table: pd.DataFrame, x: str, label: str, lines: pd.Series | None = Non
         of: each method's looks, where they are to be those of another figure.
     """
     rows = table.assign(line=table["method"] if lines is None else lines)
-    rows = rows[rows[x].notna()].sort_values(x, kind="stable")
+    rows = rows[rows[x].notna()]
     of, drawn = of or looks(table), Counter[str]()
     with _canvas(label, metric_of(table)) as axes:
-        for line in dict.fromkeys(table["method"] if lines is None else lines):
-            own = rows[rows["line"] == line]
-            if own.empty:
-                continue
+        for line in first_lines(rows["line"], rows["method"]):
+            own = rows[rows["line"] == line].sort_values(x, kind="stable")
             method = own["method"].iloc[0]
             colour, marker = of[method]
             # Lines of one method share its looks.
@@ -232,6 +227,16 @@ def curve(table: pd.DataFrame, x: str, label: str, lines: pd.Series | None = Non
         if pd.api.types.is_integer_dtype(rows[x]):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _figure(axes)
+
+
+def first_lines(lines: pd.Series, methods: pd.Series) -> list[str]:
+    """TALL of them at most, in their order: the first ones of each method."""
+    method_of = dict(zip(lines, methods, strict=True))
+    before, place = Counter[str](), dict[str, int]()
+    for line, method in method_of.items():
+        place[line], before[method] = before[method], before[method] + 1
+    kept = set(sorted(place, key=lambda line: place[line])[:TALL])
+    return [line for line in method_of if line in kept]
 
 
 def kept_per_block(ratios: dict[str, list[float]]) -> Figure:

@@ -150,7 +150,8 @@ def _outlined(picture: Image.Image, box: NDArray[np.float32]) -> Image.Image:
     """The picture with a crop, in shares of its sides, in blue; as it is where the crop is nothing."""
     if box.any():
         left, top, right, bottom = (TILE * box).round().tolist()
-        ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=KEPT, width=2)
+        corner = (max(right - 1, left), max(bottom - 1, top))  # of the least crop a pixel is seen
+        ImageDraw.Draw(picture).rectangle(((left, top), corner), outline=KEPT, width=2)
     return picture
 
 

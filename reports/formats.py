@@ -100,8 +100,9 @@ TEX_SPECIALS = {
 
 
 def escape_tex(text: str) -> str:
-    """Text as LaTeX would print it, on one line; what is not ASCII stays, as UTF-8."""
-    escaped = "".join(TEX_SPECIALS.get(character, character) for character in " ".join(text.split()))
+    """Text as LaTeX would print it, on one line; what is not ASCII stays, as UTF-8, and what is no character goes."""
+    plain = " ".join(text.split())
+    escaped = "".join(TEX_SPECIALS.get(character, character) for character in plain if character.isprintable())
     # Two hyphens in a row would be a dash.
     return re.sub("-(?=-)", "-{}", escaped)
 
@@ -119,17 +120,19 @@ def as_tex(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> s
     alignment = "".join("l" if column.decimals is None else "r" for column in columns)
     return "\n".join(
         [
-            r"% UTF-8; needs \usepackage{booktabs} and \usepackage[T1]{fontenc}.",
-            r"\begin{table}",
+            r"% UTF-8; needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}.",
+            r"\begin{table*}",
             rf"\caption{{{escape_tex(caption)}}}",
+            # No wider than the page, and no wider than it is.
+            r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             line([escape_tex(column.heading) for column in columns]),
             r"\midrule",
             *(line([entry(cell) for cell in row]) for row in rows),
             r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
+            r"\end{tabular}}",
+            r"\end{table*}",
             "",
         ]
     )

@@ -31,16 +31,18 @@ def title(experiment: Experiment) -> str:
 def method_labels(experiments: list[Experiment]) -> list[str]:
     """A name for each experiment's method: its title, then each field in which it is not as most of the others are.
 
-    A setting of the method is compared within the method, any other field within the data set; where no value is that
-    of more than half of them, each says its own. Two of these experiments of one label, number of frames and values of
-    KNOBS differ in the seed of their training at most.
+    A setting of the method is compared within the method, any other field within the data set. Where no value is that
+    of more than half of them, each says its own; so do all where they differ in their data or their training.
+
+    Two of these experiments of one label, number of frames and values of KNOBS differ in the seed of their training at
+    most.
     """
     fields = [_flat(experiment) for experiment in experiments]
     values: dict[tuple[str, ...], Counter[Any]] = defaultdict(Counter)
     for experiment, flat in zip(experiments, fields, strict=True):
         for path in flat.keys() - _without_effect(experiment):
             values[_peers(experiment, path)][flat[path]] += 1
-    usual = {peers: _usual(counts) for peers, counts in values.items()}
+    usual = {peers: _usual(peers[0], counts) for peers, counts in values.items()}
     labels, idle = [], []
     for experiment, flat in zip(experiments, fields, strict=True):
         without = _without_effect(experiment)
@@ -50,10 +52,11 @@ def method_labels(experiments: list[Experiment]) -> list[str]:
     return _with_trained_frames(_with_idle(labels, idle, experiments), experiments)
 
 
-def _usual(counts: Counter[Any]) -> list[Any]:
-    """The value that more than half of them have, if any has."""
+def _usual(path: str, counts: Counter[Any]) -> list[Any]:
+    """The value that goes without saying: that of more than half of them, or of all, if there is one."""
     value, count = counts.most_common(1)[0]
-    return [value] if 2 * count > counts.total() else []
+    least = counts.total() if path.startswith(("data.", "training.")) else counts.total() // 2 + 1
+    return [value] if count >= least else []
 
 
 def _label(start: str, fields: dict[str, Any]) -> str:

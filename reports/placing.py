@@ -15,6 +15,7 @@ from reports.looks import ink
 
 SIZE = 7  # points, of the letters
 RADIUS = 4.0  # points, about a marker
+GAP = 3.0  # pixels, between two names
 # Points right and up of the point, and which end of the text stands there, in the order of preference.
 PLACES = (
     (5, 4, "left", "bottom"),
@@ -24,6 +25,8 @@ PLACES = (
     (0, 6, "center", "bottom"),
     (0, -6, "center", "top"),
 )
+# Of a text's width or height, what is left of or below the end that stands at its place.
+SHARES = {"left": 0.0, "center": 0.5, "right": 1.0, "bottom": 0.0, "top": 1.0}
 
 
 @dataclass(frozen=True)
@@ -44,26 +47,25 @@ def write_names(axes: Axes, names: list[Name], points: NDArray[np.float64]) -> N
     """
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
-    canvas = FigureCanvasAgg(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
     pixels = figure.dpi / 72  # a point
     centres = axes.transData.transform(points)
     taken = np.concatenate([centres - RADIUS * pixels, centres + RADIUS * pixels], axis=1)
     inside = axes.get_window_extent()
     for name in names:
+        text = axes.annotate(
+            name.text, (name.x, name.y), (0, 0), textcoords="offset points", fontsize=SIZE, color=ink(name.colour)
+        )
+        size = text.get_window_extent(renderer)
+        place = axes.transData.transform((name.x, name.y))
         for right, up, horizontal, vertical in PLACES:
-            text = axes.annotate(
-                name.text,
-                (name.x, name.y),
-                xytext=(right, up),
-                textcoords="offset points",
-                ha=horizontal,
-                va=vertical,
-                fontsize=SIZE,
-                color=ink(name.colour),
-            )
-            box = text.get_window_extent(canvas.get_renderer())
-            over = (taken[:, :2] < (box.x1, box.y1)).all(axis=1) & (taken[:, 2:] > (box.x0, box.y0)).all(axis=1)
-            if not over.any() and box.y0 >= inside.y0 and box.y1 <= inside.y1 and box.x0 >= inside.x0:
-                taken = np.concatenate([taken, [[box.x0, box.y0, box.x1, box.y1]]])
+            left = place[0] + right * pixels - SHARES[horizontal] * size.width
+            bottom = place[1] + up * pixels - SHARES[vertical] * size.height
+            box = (left, bottom, left + size.width, bottom + size.height)
+            over = (taken[:, :2] < box[2:]).all(axis=1) & (taken[:, 2:] > box[:2]).all(axis=1)
+            if not over.any() and inside.x0 <= left and inside.y0 <= bottom and box[3] <= inside.y1:
+                taken = np.concatenate([taken, [(left - GAP, bottom, box[2] + GAP, box[3])]])
+                text.set(position=(right, up), ha=horizontal, va=vertical)
                 break
+        else:
             text.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ def _change(before: pd.Series, after: pd.Series) -> str:
 
 def _answer_frames(rows: pd.DataFrame) -> str:
     parts = []
-    for line, own in rows.groupby(_lines_over_frames(rows), sort=False):
+    for line, own in islice(rows.groupby(_lines_over_frames(rows), sort=False), CLAUSES + 1):
         few, many = _ends(own, "frames")
         parts.append(
             f"from {few['frames']} to {many['frames']} frames {line} {_change(few, many)}, for "

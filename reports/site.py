@@ -347,6 +347,8 @@ class _Site:
                             "that alone. Vertical bars: 95% interval over videos, or over seeds where there are "
                             "several, which are the faint dots."
                         )
+                        lines = question.lines(rows).nunique()
+                        caption += f" {figures.TALL} of {lines} lines." if lines > figures.TALL else ""
                         figure = self._save(group, question.slug, caption, drawn)
                     parts.append({**self._part(group, rows), "answer": question.answer(rows), "figure": figure})
         self._page(_file(question), question.text, "question.html", parts_of=parts)

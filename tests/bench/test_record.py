@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,8 @@ def samples(draw: st.DrawFn) -> Samples:
         kept=kept,
         cell_maps=() if cells is None else tuple((block, 8, 9) for block in range(chosen)),
         cells=cells,
-        crops=draw(st.none() | shares),
+        # No side of a crop is beyond the one opposite.
+        crops=draw(st.none() | shares.map(lambda of: np.sort(of.reshape(-1, 2, 2), axis=1).reshape(of.shape))),
         resolutions=draw(st.none() | hnp.arrays(np.int64, (videos, frames), elements=st.integers(0, 224))),
         exit_step=draw(st.none() | hnp.arrays(np.int64, videos, elements=st.integers(1, frames))),
     )
@@ -105,6 +107,18 @@ def changed(text: str, value: object, *path: str) -> str:
         (lambda text: changed(text, [], "experiment", "data", "dataset"), "Unknown data set []"),
         (lambda text: changed(text, {}, "experiment", "model", "method"), "Unknown method {}"),
         (lambda text: "[" * 100_000, "not a complete record"),
+        # Whatever a report shows of a stranger's record.
+        (lambda text: changed(text, "x", "metrics", "recall"), "metrics.recall is 'x'"),
+        (lambda text: changed(text, math.nan, "metrics", "new"), "metrics.new is nan, expected a number or a list"),
+        (lambda text: changed(text, [None], "metrics", "macs_deciles"), "metrics.macs_deciles is [None]"),
+        (lambda text: changed(text, 5, "macs", "operators"), "macs.operators is 5, expected an object"),
+        (lambda text: changed(text, "x", "parameters"), "parameters is 'x', expected a number"),
+        (lambda text: changed(text, ["x"], "attempts"), "attempts is ['x'], expected a list of attempts"),
+        (lambda text: changed(text, [{"job": "x"}], "attempts"), "expected a list of attempts"),
+        (lambda text: changed(text, [-1], "preview", "videos"), "preview.videos is [-1], expected a list of whole"),
+        (lambda text: changed(text, {}, "timing", "device"), "timing.device.name is missing"),
+        (lambda text: changed(text, 5, "environment", "packages", "torch"), "packages.torch is 5, expected text"),
+        (lambda text: changed(text, "\ud800", "timing", "device", "name"), "not a complete record"),
     ],
 )
 def test_a_damaged_record_is_named_and_left_alone(
@@ -117,6 +131,16 @@ def test_a_damaged_record_is_named_and_left_alone(
         read_result(path)
     assert words in str(caught.value) and str(path) in str(caught.value)
     assert path.read_bytes() == before
+
+
+def test_a_pipe_or_a_flood_in_a_results_place_is_not_read(tmp_path: Path) -> None:
+    pipe, flood = tmp_path / "pipe", tmp_path / "flood"
+    os.mkfifo(pipe)
+    with open(flood, "wb") as file:
+        file.truncate(2**40)
+    for path, words in ((pipe, "it is not a file"), (flood, "it has 1099511627776 bytes")):
+        with pytest.raises(UserError, match=words):
+            read_result(path)
 
 
 def test_what_is_no_file_in_a_results_place_is_named(tmp_path: Path) -> None:

@@ -121,6 +121,43 @@ def test_a_point_under_the_mouse_says_what_its_record_says(runs: Path, site: Pat
         ), said
 
 
+def test_what_is_said_under_the_mouse_stays_on_a_phone(site: Path, browser: webdriver.Chrome) -> None:
+    see(browser, site / PAGE, width=390)
+    point_at = "Plotly.Fx.hover(document.querySelector('.chart'), [{curveNumber: arguments[0], pointNumber: 0}])"
+    traces = browser.execute_script("return document.querySelector('.chart').data.map(trace => trace.mode)")
+    for number in (number for number, mode in enumerate(traces) if mode == "markers"):
+        browser.execute_script(point_at, number)
+        wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, ".hoverlayer .hovertext"))
+        said = browser.find_element(By.CSS_SELECTOR, ".hoverlayer .hovertext")
+        place = "const box = arguments[0].getBoundingClientRect(); return [box.left, box.right]"
+        left, right = browser.execute_script(place, said)
+        assert left >= 0 and right <= 390, said.get_attribute("textContent")
+
+
+def test_a_chart_can_be_uploaded_nowhere(site: Path, browser: webdriver.Chrome) -> None:
+    see(browser, site / PAGE)
+    buttons = browser.find_elements(By.CSS_SELECTOR, ".modebar-btn")
+    titles = [str(button.get_attribute("data-title") or button.get_attribute("aria-label")) for button in buttons]
+    assert titles and not [title for title in titles if re.search("share|cloud|edit", title, re.IGNORECASE)]
+    assert browser.execute_script("return document.querySelector('.chart')._context.plotlyServerURL") == ""
+
+
+def test_each_method_has_its_marker_beside_its_name(site: Path, browser: webdriver.Chrome) -> None:
+    see(browser, site / PAGE)
+    marks = browser.find_elements(By.CSS_SELECTOR, "form.controls .mark")
+    drawn = {point.value_of_css_property("fill") for point in points(browser)}
+    assert marks and all(mark.text for mark in marks)
+    assert {mark.value_of_css_property("color").replace("rgba", "rgb").replace(", 1)", ")") for mark in marks} == drawn
+
+
+def test_the_caption_of_a_wide_table_is_seen_whole(site: Path, browser: webdriver.Chrome) -> None:
+    see(browser, site / PAGE, width=390)
+    size = "const box = arguments[0].getBoundingClientRect(); return [box.left, box.right]"
+    for caption in browser.find_elements(By.TAG_NAME, "caption"):
+        left, right = browser.execute_script(size, caption)
+        assert left >= 0 and right <= 390
+
+
 def test_axes_are_switched_also_by_keyboard(site: Path, browser: webdriver.Chrome) -> None:
     see(browser, site / PAGE)
     assert across(browser).startswith("GFLOPs per video")

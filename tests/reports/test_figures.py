@@ -175,6 +175,15 @@ def test_a_curve_joins_what_its_lines_say() -> None:
     assert drawn[0].get_color() == drawn[1].get_color() and drawn[0].get_linestyle() != drawn[1].get_linestyle()
 
 
+def test_of_many_lines_the_first_of_each_method_are_drawn() -> None:
+    names = [("AFNet", f"AFNet, ratio {number}") for number in range(90)] + [("TSM", "TSM")]
+    methods, lines = (pd.Series(part) for part in zip(*names, strict=True))
+    rows = pd.concat([TABLE.iloc[:1]] * 91, ignore_index=True).assign(frames=4, method=methods)
+    drawn = [str(line.get_label()) for line in curve(rows, "frames", "frames", lines).axes[0].lines]
+    named = [label for label in drawn if not label.startswith("_")]
+    assert len(named) == 24 and named[0] == "AFNet, ratio 0" and named[-1] == "TSM"
+
+
 def test_all_of_the_intervals_and_of_what_is_published_is_seen() -> None:
     published = pd.DataFrame({"method": ["TSM"], "gflops": [65.0], "value": [30.0]})
     rows = TABLE.assign(value_low=[20.0, 79.0])

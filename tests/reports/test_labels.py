@@ -93,6 +93,12 @@ def test_settings_of_cells_are_not_told_where_there_are_none() -> None:
     assert told == ["AFNet, grid 7", "AFNet, grid 4"], "unless nothing else tells two records apart"
 
 
+def test_other_data_is_said_of_all() -> None:
+    points = [small("tsn"), small("tsm"), replace(small("tsm"), data=Data(train_clips=24, val_clips=6))]
+    labels = ["TSN, data.train_clips 12", "TSM, data.train_clips 12", "TSM, data.train_clips 24"]
+    assert method_labels(points) == labels
+
+
 def test_seeds_of_a_training_are_not_told_apart() -> None:
     points = [replace(small("tsn"), training=replace(small("tsn").training, seed=seed)) for seed in (0, 1)]
     assert method_labels(points) == ["TSN", "TSN"]

@@ -11,6 +11,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -212,6 +214,31 @@ def test_the_same_records_give_the_same_bytes(runs: Path, site: Path, tmp_path: 
         if path.is_file():
             again = tmp_path / path.relative_to(site)
             assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(again.read_bytes()).digest(), path.name
+
+
+@pytest.mark.slow
+def test_another_process_in_another_place_gives_the_same_bytes(runs: Path, site: Path, tmp_path: Path) -> None:
+    """With another hash seed, time zone, locale and working directory, and records in another order of folders."""
+    for name, methods in (("z", ("tsm", "tsn")), ("a", ("afnet",))):
+        for method in methods:
+            shutil.copytree(runs / "digits-in-motion" / method, tmp_path / name / "digits-in-motion" / method)
+        for names in (runs / "digits-in-motion").glob("names-*.json"):
+            shutil.copy(names, tmp_path / name / "digits-in-motion")
+    code = (
+        "from pathlib import Path; from reports.site import write_site; write_site([Path('z'), Path('a')], Path('out'))"
+    )
+    other = {"PYTHONHASHSEED": "77", "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=os.environ | other)
+    files = {path.relative_to(site) for path in site.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for path in files:
+        assert (site / path).read_bytes() == (tmp_path / "out" / path).read_bytes(), path
+
+
+def test_the_page_of_a_record_says_that_its_attempt_wrote_it(runs: Path, site: Path) -> None:
+    for path in result_files(runs):
+        page = (site / "points" / f"{path.parent.name}.html").read_text()
+        assert "wrote this record" in page and "was killed" not in page
 
 
 def test_the_table_is_the_records(runs: Path, site: Path) -> None:

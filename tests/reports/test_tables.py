@@ -20,7 +20,7 @@ import pytest
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Model, from_dict
 from bench.record import result_files
-from reports.formats import Cell, Column, as_html, as_markdown, as_tex, escape_markdown, escape_tex
+from reports.formats import Cell, Column, as_csv, as_html, as_markdown, as_tex, escape_markdown, escape_tex
 from reports.seeds import merge_seeds, seeds_interval, t_quantile, wilson
 from reports.site import write_site
 from reports.tables import COLUMNS, best_of, rows_of, shown, write_tables
@@ -392,7 +392,12 @@ def test_tex_is_one_balanced_booktabs_table() -> None:
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
     assert re.findall(r"\\(\w+rule)", text) == ["toprule", "midrule", "bottomrule"]
-    assert re.findall(r"\\(?:begin|end)\{(\w+)\}", text) == ["table", "tabular", "tabular", "table"]
+    assert re.findall(r"\\(?:begin|end)\{([\w*]+)\}", text) == ["table*", "tabular", "tabular", "table*"]
+    assert r"\resizebox{\ifdim\width>\textwidth" in text, "no wider than the page"
+
+
+def test_control_characters_do_not_reach_tex() -> None:
+    assert escape_tex("a\x00b\x1b[31m\u202e") == "ab[31m"
 
 
 def test_markdown_holds_no_special_that_would_act() -> None:
@@ -415,10 +420,10 @@ def test_the_csv_reads_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
-def test_a_text_of_the_csv_is_no_formula(tmp_path: Path, start: str) -> None:
-    table = pd.DataFrame([record("tsn", f"{start}HYPERLINK(1)", -50.0)])
-    (row,) = csv.DictReader(io.StringIO(written(tmp_path, table)["csv"], newline=""))
-    assert row["method"] == f"'{start}HYPERLINK(1)" and row["top1"] == "-50.0"
+def test_a_text_of_the_csv_is_no_formula(start: str) -> None:
+    text = as_csv(pd.DataFrame({"device": [f"{start}HYPERLINK(1)"], "saving_realised": [-0.5], "keep": [None]}))
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row == {"device": f"'{start}HYPERLINK(1)", "saving_realised": "-0.5", "keep": ""}
 
 
 # Doors ----------------------------------------------------------------------------------------------------------------
