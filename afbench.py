@@ -320,6 +320,8 @@ def _print_result(path: Path) -> None:
     metrics = result.metrics
     quality = f"mAP {metrics['map']:.2f} %" if "map" in metrics else f"top-1 {metrics['top1']:.2f} %"
     print(f"{quality}, {metrics['macs'] / 1e9:.4f} GMACs a video -> {path}")
+    for warning in result.values["warnings"]:
+        print(f"beware: {warning}")
     left_out = {split: len(bad) for split, bad in result.values["left_out"].items() if bad}
     if left_out:
         said = " and ".join(f"{count} {split} videos" for split, count in left_out.items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ Value = TypeVar("Value")
 # Longer than any process waits for another: the first one writes while the others wait.
 PATIENCE = timedelta(hours=2)
 PORT = "29501"
+# What backends say of a process that is no more.
+GONE = re.compile(r"[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|[Rr]emote process exited")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Team:
     def sum(self, tensor: Tensor) -> Tensor:
         """Over all processes, in place."""
         if self.size > 1:
-            distributed.all_reduce(tensor)
+            with self._hearing():
+                distributed.all_reduce(tensor)
         return tensor
 
     def sum_gradients(self, model: nn.Module) -> None:
@@ -87,7 +91,8 @@ class Team:
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, value)
+        with self._hearing():
+            distributed.all_gather_object(found, value)
         return found
 
     def first(self, value: Value) -> Value:
@@ -95,9 +100,25 @@ class Team:
         if self.size == 1:
             return value
         found = [value if self.is_first else None]
-        distributed.broadcast_object_list(found, src=0)
+        with self._hearing():
+            distributed.broadcast_object_list(found, src=0)
         answer: Any = found[0]
         return answer
+
+    @contextlib.contextmanager
+    def _hearing(self) -> Iterator[None]:
+        """UserError where another process is gone, as one that was killed: what broke the connection is not here."""
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            if GONE.search(reason) is None:
+                raise
+            raise UserError(
+                f"Process {self.rank} of {self.size} lost another one, which was killed or ended by itself ({reason}). "
+                "What is said of that one tells why: most often memory or a scheduler's limit ran out. The last "
+                "checkpoint was kept; the same command goes on from there."
+            ) from error
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -40,7 +40,7 @@ from bench.record import (
     write_heartbeat,
     write_names,
 )
-from bench.samples import write_samples
+from bench.samples import Samples, write_samples
 from bench.timing import Point, measure_times
 from bench.training import Report, Score, set_up_torch, train, workers_of
 from bench.training_state import State
@@ -277,7 +277,7 @@ def _evaluate(
         "training_id": experiment.training_id,
         "experiment": experiment.to_dict(),
         "metrics": metrics,
-        "warnings": _warnings(experiment, metrics),
+        "warnings": [*_collapsed(experiment, metrics), *_still(experiment, samples)],
         "left_out": {"train": {}, "val": bad},
         "macs": {**cost.to_dict(), "views": clips.sampling.views, "witnesses": witnesses},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -285,8 +285,8 @@ def _evaluate(
     }
 
 
-def _warnings(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
-    """What a reader of the metrics should know: a learned policy that decides the same for every video."""
+def _collapsed(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
+    """What a reader of the metrics should know of a learned policy: that it decides the same for every video."""
     decides = getattr(experiment.model.settings, "navigation", "learned") == "learned"
     share = metrics.get("commonest_decision", 0.0)
     # Nothing left out is no decision, where frames are all that is decided on.
@@ -296,6 +296,16 @@ def _warnings(experiment: Experiment, metrics: dict[str, Any]) -> list[str]:
     if not learns or everything or share < COLLAPSED:
         return []
     return [f"The policy collapsed: {share:.1%} of the videos got one and the same decision."]
+
+
+def _still(experiment: Experiment, samples: Samples) -> list[str]:
+    """Or of the videos: that some are too short for what was sampled, and stood still."""
+    frames, videos = experiment.evaluation.frames, len(samples.video)
+    times = samples.times.reshape(videos, -1, frames)
+    still = int((times == times[:, :, :1]).all(axis=(1, 2)).sum())
+    if frames == 1 or not still:
+        return []
+    return [f"Of {still:,} of {videos:,} videos, which are too short, one frame was seen {frames} times."]
 
 
 def _at_point(model: VideoModel, experiment: Experiment, trained: State) -> VideoModel:

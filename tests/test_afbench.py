@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from afbench import main
+from afbench import _print_result, main
 from bench.checkpoint import load_checkpoint
 from bench.experiment import Experiment
 from bench.files import locked
@@ -156,6 +157,16 @@ def test_a_truncated_result_stops_run_plan_and_report_and_is_kept(runs: Path, tm
     done = afbench("report", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
     assert done.returncode == 2 and "not a complete record" in done.stderr and str(path) in done.stderr
     assert len(path.read_text()) == 99 and not (tmp_path / "out").exists()
+
+
+def test_what_a_record_warns_of_is_printed_after_its_run(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = json.loads(result_files(runs)[0].read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**values, "warnings": ["Of 2 videos one frame was seen."]}))
+    _print_result(tmp_path / "result.json")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("top-1 ") and second == "beware: Of 2 videos one frame was seen."
 
 
 def test_a_run_prints_its_result_and_leaves_its_record(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.data.prepare import Plan
 
 FOUND = 1  # exit status of a verification that found something
+CLIP = 8  # frames, unless a run is told otherwise
 SHOWN = 10  # videos that were left out, on the terminal
 MIRRORED = {"free": "yes, labels stay", "never": "never", "swap": "yes, left and right change places in labels"}
 KEPT = " (found by an earlier verification; --quick decodes nothing)"
@@ -270,11 +271,18 @@ def _left_out(bad: Mapping[str, str], file: Path) -> Iterator[str]:
 def _beware(name: str, prepared: Prepared) -> Iterator[str]:
     """What its user may not expect of a data set that was prepared."""
     from bench.data.known import KNOWN, swaps
+    from bench.data.listing import SPLITS
 
     if name in KNOWN:
         for split, published in KNOWN[name].videos.items():
             if prepared.counts[split] != published:
                 yield f"{prepared.counts[split]:,} {split} videos, of {published:,} that are published"
+    short = [item.frames for split in SPLITS for item in prepared.items(split) if item.frames <= CLIP]
+    if short:
+        yield (
+            f"{len(short):,} videos have no more than {CLIP} frames, the fewest {min(short)}: a clip of as many frames "
+            "or more is the first one again and again, as in TSN's code; --frames of a run says how many it is to have"
+        )
     labels = [item.labels for item in prepared.items("train")]
     trained, first = {label for of_video in labels for label in of_video}, {of_video[0] for of_video in labels}
     if len(trained) < len(prepared.classes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -181,6 +182,29 @@ def test_the_first_process_hands_its_checkpoint_to_the_others(tmp_path: Path) ->
         assert done.returncode == 0, done.stderr
     for one, other in zip(lines(tmp_path / "whole", point), lines(tmp_path / "rank0", point), strict=True):
         assert one == pytest.approx(other, abs=1e-4)
+
+
+LOSE = """
+import os, signal, torch
+from bench.distributed import team
+with team(torch.device("cpu")) as crew:
+    if crew.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    {call}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["crew.sum(torch.ones(2))", "crew.gathered(3)", "crew.first(crew.rank)"])
+def test_a_process_that_is_killed_is_told_by_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The first one may have handed on what it has before: it hears of it when it asks the next time."""
+    monkeypatch.setattr(f"{__name__}.RUN", LOSE.format(call=f"{call}; crew.gathered(None)"))
+    first, second = run_together(experiment("tsn"), tmp_path, 2)
+    assert second.returncode == -signal.SIGKILL and first.returncode
+    said = first.stderr.splitlines()[-1]
+    assert "UserError: Process 0 of 2 lost another one, which was killed or ended by itself" in said, first.stderr
 
 
 @pytest.mark.slow

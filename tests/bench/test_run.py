@@ -29,7 +29,7 @@ from bench.evaluation import validation
 from bench.experiment import Data, Evaluation, Experiment, Runtime, Training
 from bench.metrics import compute_metrics
 from bench.record import point_folder, read_result, result_files, training_folder
-from bench.run import beating, quiet, run_experiment, run_points
+from bench.run import _still, beating, quiet, run_experiment, run_points
 from bench.samples import read_samples
 from bench.training import train
 from tests.conftest import small
@@ -407,6 +407,19 @@ def test_shuffling_frames_costs_a_temporal_model_its_accuracy(tmp_path: Path) ->
     three_sigma = 3 * (ceiling * (1 - ceiling) / total) ** 0.5
     assert right / total > ceiling + three_sigma
     assert shuffled_right / total < ceiling + three_sigma
+
+
+def test_videos_that_are_too_short_for_what_was_sampled_are_warned_of(undisturbed: tuple[Experiment, Path]) -> None:
+    experiment, runs = undisturbed
+    samples = read_samples(point_folder(runs, experiment) / "samples.parquet")
+    assert _still(experiment, samples) == []
+    times = samples.times.copy()
+    times[[0, 2]] = 0
+    (warning,) = _still(experiment, replace(samples, times=times))
+    frames, videos = experiment.evaluation.frames, len(samples.video)
+    assert warning == f"Of 2 of {videos} videos, which are too short, one frame was seen {frames} times."
+    # Of two views one moves.
+    assert _still(experiment, replace(samples, times=np.concatenate([times, samples.times], axis=1))) == []
 
 
 def test_heartbeat_tells_the_stage(runs: Path) -> None:

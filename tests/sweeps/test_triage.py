@@ -49,6 +49,11 @@ def test_the_schedulers_word_tells(tmp_path: Path, state: str, kind: str, is_fai
         (TRACE + "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n", "out of memory", "Tried to"),
         (TRACE + "ModuleNotFoundError: No module named 'torch'\n", "import", "No module named 'torch'"),
         (TRACE + "RuntimeError: NCCL error in: x.cpp:3, unhandled system error\n", "nccl", "NCCL error"),
+        (
+            "afbench: Process 0 of 2 lost another one, which was killed ([gloo/pair.cc:5] closed).\n",
+            "nccl",
+            "lost another",
+        ),
         (TRACE + "torch.AcceleratorError: CUDA error: device-side assert triggered\n", "cuda", "CUDA error"),
         ("afbench: The loss became nan at step 3 of 9 in runs.\n", "diverged", "became nan"),
         (

@@ -191,6 +191,15 @@ def test_a_share_that_groups_cannot_give_is_said(
     assert (text in capsys.readouterr().err) == bewares
 
 
+def test_videos_as_short_as_a_clip_are_said(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepare_own("--keep-videos") == 0
+    assert "beware: 4 videos have no more than 8 frames, the fewest 6: a clip" in capsys.readouterr().err
+    for path in videos.rglob("*.mp4"):
+        write_video(path, numbered(9, KINDS["h264"]))
+    assert prepare_own("--keep-videos") == 0
+    assert "no more than" not in capsys.readouterr().err
+
+
 def test_classes_that_nothing_trains_are_said(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = ["run/1.mp4,run,train", "run/2.mp4,run,val", "walk/1.mp4,walk,val"]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
