@@ -103,7 +103,8 @@ KINDS = (
     Kind(
         "import",
         "the profile's setup must lead to the environment that submits; try it on a node",
-        pattern=r"ModuleNotFoundError|ImportError|No module named|command not found|No such file .*python",
+        pattern=r"ModuleNotFoundError|ImportError|No module named|command not found|No such file .*python"
+        r"|execve\(\): ",
         errors=("ModuleNotFoundError", "ImportError"),
         is_mistake=True,
     ),
@@ -129,6 +130,11 @@ KINDS = (
     ),
 )
 UNKNOWN = Kind("error", "its log says more; submit with --retry failed")
+UNSEEN = Kind(
+    "no log",
+    "it could not write even that: the runs folder must be one that all nodes see; submit with --retry failed",
+    is_mistake=True,
+)
 LOST = Kind("lost", "its job is gone and left nothing; submit again", False, is_vague=True)
 UNREACHED = Kind("not reached", "its job ended at another training; submit again", False, is_vague=True)
 # Before the id of a training that a job comes to, in its log.
@@ -174,6 +180,8 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None, trainin
         return Cause(LOST, log=log) if log is not None else None
     if attempt is not None and attempt.ended is not None and error is None:
         return None
+    if attempt is None and not whole and state == "FAILED":
+        return Cause(UNSEEN, log=log)
     text, came_to_it = _part(whole, training)
     if attempt is None and not came_to_it:
         return Cause(UNREACHED, log=log)
