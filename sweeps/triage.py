@@ -38,14 +38,15 @@ class Kind:
     is_vague: bool = False
 
 
+# SLURM says the same of a STEP when it ends the processes that are left of several.
+CANCELLED = r"JOB .*CANCELLED AT (?!.*DUE TO)"
 # In the order in which they are tried: what says more comes first.
 KINDS = (
     Kind(
         "cancelled",
         "submit again to go on",
         False,
-        # SLURM says the same of a STEP when it ends the processes that are left of several.
-        r"JOB .*CANCELLED AT (?!.*DUE TO)",
+        CANCELLED,
         ("CANCELLED",),
         ("KeyboardInterrupt",),
     ),
@@ -204,7 +205,11 @@ def _part(text: str, training: str) -> tuple[str, bool]:
     """
     _, *parts = re.split(rf"^{BEGAN}(\w+)$", text, flags=re.MULTILINE)
     own = [part for name, part in zip(parts[::2], parts[1::2], strict=True) if name == training]
-    return (own[-1] if own else text), bool(own or not parts or not training)
+    if not own:
+        return text, not parts or not training
+    # A job that is cancelled while it begins says so before it comes to a training; it is not requeued.
+    cancelled = [line for line in re.findall(rf"^.*{CANCELLED}.*$", text, re.MULTILINE) if line not in own[-1]]
+    return "\n".join([*cancelled, own[-1]]), True
 
 
 def _beside(log: Path | None) -> list[Path]:

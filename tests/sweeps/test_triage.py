@@ -147,6 +147,18 @@ def test_what_was_said_of_others_or_before_a_requeue_is_not_why_a_training_was_k
     assert cause is not None and (cause.kind.name, cause.is_failure) == ("killed", True)
 
 
+def test_a_job_that_is_cancelled_while_it_begins_is_cancelled(tmp_path: Path) -> None:
+    """It comes to its training all the same, and is killed half a minute later."""
+    lines = (
+        "slurmstepd-n: error: *** JOB 31 ON n CANCELLED AT 2026-01-01T00:00:00 ***",
+        "training aaa",
+        "training, step 1 of 2",
+        "srun: error: n: task 0: Killed",
+    )
+    cause = cause_of(tried(ended=None), None, said(tmp_path / "log", "\n".join(lines)), "aaa")
+    assert cause is not None and (cause.kind.name, cause.lines) == ("cancelled", lines[:1])
+
+
 def test_a_job_that_failed_without_a_log_could_not_write_it(tmp_path: Path) -> None:
     """As on a node that does not see the runs folder."""
     cause = cause_of(None, job("FAILED"), tmp_path / "nowhere", "aaa")
