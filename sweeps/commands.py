@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -251,13 +252,20 @@ class SweepCancel(Points):
 
     def __call__(self) -> None:
         from sweeps import queue
+        from sweeps.ledger import Ledger
         from sweeps.plan import chosen, plan
         from sweeps.show import counted
+        from sweeps.slurm import withdraw_orphans
 
-        found = plan(self.points(), self.runs, must_know=True)
-        points = chosen(found, self.points_of)
-        jobs = {job for point in points for job in point.alive}
-        queue.cancel(jobs)
+        experiments, ledger = self.points(), Ledger(self.runs)
+        # A submission that is under way would go on behind this.
+        with ledger.held() if ledger.folder.exists() else nullcontext():
+            orphans = withdraw_orphans(ledger)
+            found = plan(experiments, self.runs, must_know=True)
+            points = chosen(found, self.points_of)
+            jobs = {job for point in points for job in point.alive}
+            queue.cancel(jobs)
+        jobs |= orphans
         beside = sum(not jobs.isdisjoint(point.alive) for point in found) - sum(bool(point.alive) for point in points)
         said = "; SLURM takes up to a minute to end those that run, and `sweep submit` waits for that" if jobs else ""
         names = ", ".join(sorted(jobs)[:NAMED]) or "none waits or runs"

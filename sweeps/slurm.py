@@ -160,18 +160,19 @@ def check(points: Sequence[Experiment], cluster: Cluster, runs: Path) -> None:
             )
 
 
-def withdraw_orphans(ledger: Ledger) -> None:
-    """Take back what a submitter that was killed may have handed over without noting it."""
+def withdraw_orphans(ledger: Ledger) -> set[str]:
+    """Take back what a submitter that was killed may have handed over without noting it; the ids of these jobs."""
     # Also those that were withdrawn: an sbatch may outlive its submitter, or fail though SLURM has the job.
     orphans = {each.token: each for each in ledger.read() if not each.job}
     if not orphans:
-        return
-    jobs = [job.id for job in queue.queued().values() if job.name in orphans]
+        return set()
+    jobs = {job.id.partition("_")[0] for job in queue.queued().values() if job.name in orphans}
     if jobs:
-        queue.cancel({job.partition("_")[0] for job in jobs})
+        queue.cancel(jobs)
     for submission in orphans.values():
         if not submission.withdrawn:
             ledger.withdraw(submission)
+    return jobs
 
 
 # --- Scripts ----------------------------------------------------------------------------------------------------------

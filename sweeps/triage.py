@@ -38,14 +38,15 @@ class Kind:
     is_vague: bool = False
 
 
+# SLURM says the same of a STEP when it ends the processes that are left of several.
+CANCELLED = r"JOB .*CANCELLED AT (?!.*DUE TO)"
 # In the order in which they are tried: what says more comes first.
 KINDS = (
     Kind(
         "cancelled",
         "submit again to go on",
         False,
-        # SLURM says the same of a STEP when it ends the processes that are left of several.
-        r"JOB .*CANCELLED AT (?!.*DUE TO)",
+        CANCELLED,
         ("CANCELLED",),
         ("KeyboardInterrupt",),
     ),
@@ -103,7 +104,8 @@ KINDS = (
     Kind(
         "import",
         "the profile's setup must lead to the environment that submits; try it on a node",
-        pattern=r"ModuleNotFoundError|ImportError|No module named|command not found|No such file .*python",
+        pattern=r"ModuleNotFoundError|ImportError|No module named|command not found|No such file .*python"
+        r"|execve\(\): ",
         errors=("ModuleNotFoundError", "ImportError"),
         is_mistake=True,
     ),
@@ -129,6 +131,11 @@ KINDS = (
     ),
 )
 UNKNOWN = Kind("error", "its log says more; submit with --retry failed")
+UNSEEN = Kind(
+    "no log",
+    "it could not write even that: the runs folder must be one that all nodes see; submit with --retry failed",
+    is_mistake=True,
+)
 LOST = Kind("lost", "its job is gone and left nothing; submit again", False, is_vague=True)
 UNREACHED = Kind("not reached", "its job ended at another training; submit again", False, is_vague=True)
 # Before the id of a training that a job comes to, in its log.
@@ -174,6 +181,8 @@ def cause_of(attempt: Attempt | None, job: Job | None, log: Path | None, trainin
         return Cause(LOST, log=log) if log is not None else None
     if attempt is not None and attempt.ended is not None and error is None:
         return None
+    if attempt is None and not whole and state == "FAILED":
+        return Cause(UNSEEN, log=log)
     text, came_to_it = _part(whole, training)
     if attempt is None and not came_to_it:
         return Cause(UNREACHED, log=log)
@@ -196,7 +205,11 @@ def _part(text: str, training: str) -> tuple[str, bool]:
     """
     _, *parts = re.split(rf"^{BEGAN}(\w+)$", text, flags=re.MULTILINE)
     own = [part for name, part in zip(parts[::2], parts[1::2], strict=True) if name == training]
-    return (own[-1] if own else text), bool(own or not parts or not training)
+    if not own:
+        return text, not parts or not training
+    # A job that is cancelled while it begins says so before it comes to a training; it is not requeued.
+    cancelled = [line for line in re.findall(rf"^.*{CANCELLED}.*$", text, re.MULTILINE) if line not in own[-1]]
+    return "\n".join([*cancelled, own[-1]]), True
 
 
 def _beside(log: Path | None) -> list[Path]:

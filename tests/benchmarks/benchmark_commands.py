@@ -100,7 +100,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ended = {"number": 1, "ended": now, "error": {"kind": "Diverged", "text": "The loss became nan"}}
         path.write_text(f"{json.dumps(begun)}\n{json.dumps(ended)}\n")
     (folder / "squeue.out").write_text("\n".join(lines) + "\n")
-    for name in ("squeue", "sacct", "scontrol", "sbatch"):
+    for name in ("squeue", "sacct", "scontrol", "sbatch", "sinfo"):
         (folder / name).write_text(f"#!/bin/sh\ncat {folder}/{name}.out 2>/dev/null\nexit 0\n")
         (folder / name).chmod(0o755)
     return folder

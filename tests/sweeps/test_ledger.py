@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from sweeps.ledger import Ledger
@@ -12,11 +13,12 @@ from sweeps.ledger import Ledger
 def test_a_submission_is_noted_before_and_after(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     with ledger.held():
-        made = ledger.begin("big", "frames", False, [["a", "b"], ["c"]])
+        made = ledger.begin("big", "frames", False, [["a", "b"], ["c"]], [["t"], ["u"]])
         assert [each.job for each in ledger.read()] == [""]
         ledger.handed_over(made, "12")
     (found,) = ledger.read()
     assert (found.token, found.cluster, found.recipe, found.timed) == (made.token, "big", "frames", False)
+    assert (found.trainings, found) == ((("t",), ("u",)), replace(made, job="12"))
     assert found.tasks == (("a", "b"), ("c",)) and [found.job_of(task) for task in (0, 1)] == ["12_0", "12_1"]
 
 

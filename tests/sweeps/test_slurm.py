@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from afbench import main
 from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.record import point_folder, training_folder
@@ -49,7 +50,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with commands of SLURM: what squeue, sacct and scontrol answer is in their .out files."""
     folder = tmp_path / "slurm"
     folder.mkdir()
-    scripts = {name: PRINTED.replace("{name}", name) for name in ("squeue", "sacct", "scontrol", "scancel", "srun")}
+    commands = ("squeue", "sacct", "scontrol", "scancel", "srun", "sinfo")
+    scripts = {name: PRINTED.replace("{name}", name) for name in commands}
     for name, text in {**scripts, "sbatch": SBATCH}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
@@ -523,6 +525,38 @@ def test_jobs_of_an_orphan_that_come_later_are_taken_back_too(fake: Path, tmp_pa
     (fake / "squeue.out").write_text(f"9|PENDING|None||{orphan.token}|0:00\n")
     submit(points(3), tmp_path, cluster, "mine")
     assert [line.split()[1:] for line in (fake / "asked").read_text().splitlines() if "scancel" in line] == [["9"]]
+
+
+SWEEP = """
+from tests.conftest import small
+
+def recipe(tiny):
+    \"\"\"Two.\"\"\"
+    return [small("tsn", frames=count) for count in (3, 4)]
+"""
+
+
+def test_cancelling_names_points_that_end_too_and_takes_back_what_nobody_noted(
+    fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two points that share a job, and a submission that was killed half-way."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SWEEP)
+    main(["sweep", "cancel", "mine.py"])
+    assert "0 jobs cancelled: none waits or runs." in capsys.readouterr().out and not (tmp_path / "runs").exists()
+    first, second = points(3, 4)
+    ledger = Ledger(tmp_path / "runs")
+    with ledger.held():
+        shared = ledger.begin("slurm", "mine", False, [[first.experiment_id, second.experiment_id]])
+        ledger.handed_over(shared, "11")
+        orphan = ledger.begin("slurm", "mine", True, [[first.experiment_id]])
+    queue_of = f"11|PENDING|None||{shared.token}|0:00\n12|PENDING|None||{orphan.token}|0:00\n"
+    (fake / "squeue.out").write_text(queue_of)
+    main(["sweep", "cancel", "mine.py", "--points", first.experiment_id[:6]])
+    said = capsys.readouterr().out
+    assert "2 jobs cancelled: 11, 12;" in said and "With them 1 other point in the same jobs" in said
+    asked = [line.split()[1:] for line in (fake / "asked").read_text().splitlines() if "scancel" in line]
+    assert asked == [["12"], ["11"]]
 
 
 def test_a_job_of_another_name_is_not_ours_whatever_its_id(fake: Path, tmp_path: Path, cluster: Cluster) -> None:

@@ -77,6 +77,7 @@ def test_the_schedulers_word_tells(tmp_path: Path, state: str, kind: str, is_fai
         ("afbench: model.frames is 0.\n", "user", "model.frames"),
         (TRACE + "ValueError: what was that\n", "error", "ValueError: what was that"),
         ("bash: python: command not found\n", "import", "command not found"),
+        ("slurmstepd: error: execve(): /home/me/.venv/bin/python: No such file or directory\n", "import", "No such"),
         ("training, step 3 of 9\n", "killed", "step 3 of 9"),
         ("n1:7:9 [0] NCCL INFO Bootstrap\nstep 3 of 9\n", "killed", "step 3 of 9"),
         ("[rank0]:[W1 ProcessGroupNCCL.cpp:9] Warning: WARNING: process group ...\nstep 3\n", "killed", "step 3"),
@@ -149,6 +150,25 @@ def test_what_was_said_of_others_or_before_a_requeue_is_not_why_a_training_was_k
     said(path, f"{preempted}training ccc\ntraining, step 3 of 9\n")
     cause = cause_of(tried(ended=None), job("FAILED"), path, "ccc")
     assert cause is not None and (cause.kind.name, cause.is_failure) == ("killed", True)
+
+
+def test_a_job_that_is_cancelled_while_it_begins_is_cancelled(tmp_path: Path) -> None:
+    """It comes to its training all the same, and is killed half a minute later."""
+    lines = (
+        "slurmstepd-n: error: *** JOB 31 ON n CANCELLED AT 2026-01-01T00:00:00 ***",
+        "training aaa",
+        "training, step 1 of 2",
+        "srun: error: n: task 0: Killed",
+    )
+    cause = cause_of(tried(ended=None), None, said(tmp_path / "log", "\n".join(lines)), "aaa")
+    assert cause is not None and (cause.kind.name, cause.lines) == ("cancelled", lines[:1])
+
+
+def test_a_job_that_failed_without_a_log_could_not_write_it(tmp_path: Path) -> None:
+    """As on a node that does not see the runs folder."""
+    cause = cause_of(None, job("FAILED"), tmp_path / "nowhere", "aaa")
+    assert cause is not None and (cause.kind.name, cause.is_failure) == ("no log", True)
+    assert "all nodes see" in cause.kind.advice
 
 
 def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
