@@ -85,10 +85,17 @@ def source_of(name: str, table: pd.DataFrame, results: dict[str, Result]) -> str
 def _fields(experiments: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of each field its part, name and texts, null where an experiment has none of the name; in the order of parts."""
     found: dict[tuple[str, str], list[str | None]] = {}
+    written: dict[int, list[tuple[str, str]]] = {}
     for place, experiment in enumerate(experiments):
         for part in PARTS:
-            for name, value in flat(experiment[part]):
-                found.setdefault((part, name), [None] * len(experiments))[place] = short(value)
+            # Equal parts are one object, see reports.sharing.
+            key = id(experiment[part])
+            if key not in written:
+                written[key] = [(name, short(value)) for name, value in flat(experiment[part])]
+            for name, text in written[key]:
+                if (part, name) not in found:
+                    found[part, name] = [None] * len(experiments)
+                found[part, name][place] = text
     ordered = sorted(found.items(), key=lambda item: PARTS.index(item[0][0]))
     return [{"part": part, "name": name, "texts": _packed(texts)} for (part, name), texts in ordered]
 

@@ -23,6 +23,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from bench.files import make_folder, replacing
 from reports.axes import Cost, metric_of
@@ -193,9 +194,7 @@ def saving(table: pd.DataFrame) -> Figure:
             value, *ends = (own[name] for name in ("realised", "low", "high"))
             bars = [value - np.minimum(*ends), np.maximum(*ends) - value]
             axes.errorbar(own["saved"], value, yerr=bars, fmt="none", ecolor=colour, alpha=0.5)
-            hollow = own["noisy"].astype(bool).to_numpy()
-            faces = np.where(hollow[:, None], to_rgba("none"), to_rgba(colour))
-            axes.scatter(own["saved"], value, facecolors=faces, edgecolors=[colour], marker=marker, s=46)
+            axes.scatter(own["saved"], value, facecolors=_faces(own, colour), edgecolors=[colour], marker=marker, s=46)
             names += [Name(row["saved"], row["realised"], row["point"], colour) for row in own.to_dict("records")]
         write_names(axes, names[:CROWD], rows[["saved", "realised"]].to_numpy(float))
     return _figure(axes)
@@ -267,14 +266,18 @@ def _lines(across: Mapping[str, Any], up: Mapping[str, Any], x: str, y: str, mar
 
 
 def roofline(table: pd.DataFrame) -> Figure:
-    """What was reached against arithmetic intensity, under the roof of each device and dtype."""
+    """What was reached against arithmetic intensity, under the roof of each device and dtype.
+
+    A roof that was measured several times, as on each of a cluster's nodes, is the highest of these.
+    """
     across, up = "multiply-adds per byte that operators read and write", "1e9 multiply-adds per second, offline"
     with _canvas(across, up, handles=_handles(looks(table))) as axes:
         places = np.geomspace(table["macs_per_byte"].min() / 4, table["macs_per_byte"].max() * 4, 200)
-        for (copy, product), rows in table.groupby(["roof_copy", "roof_product"]):
+        roofs = table.groupby(["device", "dtype"])[["roof_copy", "roof_product"]].max()
+        for (device, dtype), copy, product in roofs.itertuples():
             axes.plot(places, np.minimum(places * copy, product) / 1e9, color="0.45", linewidth=1)
             axes.annotate(
-                f"{rows['device'].iloc[0]}, {rows['dtype'].iloc[0]}",
+                f"{device}, {dtype}",
                 (places[-1], product / 1e9),
                 xytext=(0, 4),
                 textcoords="offset points",
@@ -284,11 +287,16 @@ def roofline(table: pd.DataFrame) -> Figure:
             )
         for method, (colour, marker) in looks(table).items():
             rows = table[table["method"] == method]
-            faces = ["none" if noisy else colour for noisy in rows["noisy"].astype(bool)]
+            faces = _faces(rows, colour)
             reached = rows["macs_per_second"] / 1e9
             axes.scatter(rows["macs_per_byte"], reached, facecolors=faces, edgecolors=[colour], marker=marker, s=46)
         _set_logarithmic(axes, "x", "y")
     return _figure(axes)
+
+
+def _faces(rows: pd.DataFrame, colour: Any) -> NDArray[np.float64]:
+    """The insides of markers: none of what was timed with noise."""
+    return np.where(rows["noisy"].astype(bool).to_numpy()[:, None], to_rgba("none"), to_rgba(colour))
 
 
 def _set_logarithmic(axes: Axes, *names: str) -> None:

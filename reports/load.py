@@ -92,11 +92,11 @@ def without(records: Records, damaged: dict[Path, str]) -> Records:
 
 
 def _records(results: Iterable[Result], left_out: dict[str, str]) -> Records:
-    share, pairs = Shared(), []
+    shared, pairs = Shared(), []
     for result in results:
         row = _row(result)
         _drop_samples(result.values["timing"]["scenarios"])
-        pairs.append((row, replace(result, values=share(result.values))))
+        pairs.append((row, replace(result, values=shared.record(result.values))))
     for (row, _), label in zip(pairs, labels([result.experiment for _, result in pairs]), strict=True):
         row["method"] = label
     pairs.sort(key=_order)

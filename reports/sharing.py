@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
+
+# Parts of a record of which no two are alike.
+UNLIKE = ("metrics", "stages", "timing")
 
 
 class Shared:
-    """Makes parsed JSON of parts that were seen before, where they are equal to the letter; nobody may change those."""
+    """Keeps parts of records; equal to the letter, they are one object, which nobody may change."""
 
     def __init__(self) -> None:
-        self._known: dict[Any, Any] = {}
+        self._known: dict[bytes, Any] = {}
 
-    def __call__(self, value: Any) -> Any:
-        """The same value; its parts are those of equal values of earlier calls."""
-        if isinstance(value, dict):
-            made: Any = {self._known.setdefault(name, name): self(of) for name, of in value.items()}
-            return self._known.setdefault((dict, *((name, *_key(of)) for name, of in made.items())), made)
-        if isinstance(value, list):
-            made = [self(of) for of in value]
-            return self._known.setdefault((list, *map(_key, made)), made)
-        return self._known.setdefault(value, value) if isinstance(value, str) else value
+    def record(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A record of such parts; so are those of its experiment."""
+        parts = {name: of if name in UNLIKE else self.part(of) for name, of in values.items() if name != "experiment"}
+        return {**parts, "experiment": {name: self.part(of) for name, of in values["experiment"].items()}}
 
-
-def _key(value: Any) -> tuple[type, Any]:
-    """What two values have in common that are written alike: 1, 1.0 and true are not, nor are 0.0 and -0.0."""
-    if isinstance(value, (dict, list)):
-        return type(value), id(value)  # shared itself, and so alive as long as this is
-    return type(value), repr(value) if isinstance(value, float) else value
+    def part(self, value: Any) -> Any:
+        """The first one of these that was equal."""
+        if not isinstance(value, (dict, list)):
+            return value
+        # Of the text, since 1 and 1.0 are equal and not the same to a reader.
+        digest = hashlib.blake2b(json.dumps(value).encode(), digest_size=16).digest()
+        return self._known.setdefault(digest, value)

@@ -129,6 +129,14 @@ def test_points_lie_under_the_roof_of_their_device() -> None:
     np.testing.assert_allclose(np.asarray(dots.get_offsets()), [[2, 10], [8, 30]])
 
 
+def test_of_a_roof_that_was_measured_again_the_highest_is_drawn() -> None:
+    measured = {"roof_copy": [1e10, 1.1e10], "roof_product": [4e10, 3.9e10]}
+    rows = TABLE.assign(macs_per_byte=2.0, macs_per_second=1e10, dtype="float32", **measured)
+    (line,) = roofline(rows).axes[0].lines
+    places, most = np.asarray(line.get_data())
+    np.testing.assert_allclose(most, np.minimum(11 * places, 40))
+
+
 def test_what_another_point_beats_is_faded() -> None:
     beaten = pd.concat([TABLE, TABLE.iloc[[0]].assign(gflops=2.0, value=50.0, value_low=40.0)], ignore_index=True)
     drawn = [dots for dots in by_gflops(beaten, None).axes[0].collections if isinstance(dots, PathCollection)]

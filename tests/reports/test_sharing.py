@@ -15,20 +15,22 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(JSON, max_size=5))
-def test_a_shared_value_is_written_as_the_value(values: list[object]) -> None:
-    share = Shared()
-    for value in values:
-        assert json.dumps(share(value)) == json.dumps(value)
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "timing"]), JSON), max_size=5))
+def test_a_shared_record_is_written_as_the_record(records: list[dict[str, object]]) -> None:
+    shared = Shared()
+    for values in records:
+        record = {"experiment": values, **values}
+        assert json.dumps(shared.record(record), sort_keys=True) == json.dumps(record, sort_keys=True)
 
 
 def test_equal_parts_are_one() -> None:
-    share = Shared()
-    first, second = (share({"a": {"b": [1, 2]}, "c": number}) for number in (1, 2))
-    assert first is not second and first["a"] is second["a"]
+    shared = Shared()
+    records = ({"a": {"b": [1, 2]}, "experiment": {"c": [3], "d": number}} for number in (1, 2))
+    first, second = map(shared.record, records)
+    assert first != second and first["a"] is second["a"] and first["experiment"]["c"] is second["experiment"]["c"]
 
 
 def test_what_is_equal_but_written_otherwise_is_not() -> None:
-    share = Shared()
-    written = [json.dumps(share({"a": [value]})) for value in (1, 1.0, True, 0.0, -0.0)]
+    shared = Shared()
+    written = [json.dumps(shared.part({"a": [value]})) for value in (1, 1.0, True, 0.0, -0.0)]
     assert written == ['{"a": [1]}', '{"a": [1.0]}', '{"a": [true]}', '{"a": [0.0]}', '{"a": [-0.0]}']
