@@ -16,6 +16,7 @@ TOLD = (
     "model.method",
     "model.frames",
     "evaluation.frames",
+    "evaluation.budget",
     *(f"model.settings.{name}" for name in KNOBS),
     "model.settings.shift",
 )
@@ -23,9 +24,12 @@ CELLS = ("grid", "cell_ratio", "cell_weight", "cell_warm_start", "cell_warm_end"
 
 
 def title(experiment: Experiment) -> str:
-    """The method, and the ablation that the suite is about: "AFNet", "AFNet, no shift"."""
+    """The method, and the variants that the suite is about: "AFNet", "AFNet, no shift", "AFNet, by budget"."""
     name = find_method(experiment.model.method).title
-    return name if getattr(experiment.model.settings, "shift", True) else f"{name}, no shift"
+    name += "" if getattr(experiment.model.settings, "shift", True) else ", no shift"
+    # Of methods that decide themselves how many frames they keep.
+    decides = "keep" not in experiment.model.settings.knobs()
+    return f"{name}, by budget" if experiment.evaluation.budget and decides else name
 
 
 def method_labels(experiments: list[Experiment]) -> list[str]:
@@ -112,9 +116,9 @@ def _trained_at(frames: int) -> str:
 
 
 def knobs_of(experiment: Experiment) -> dict[str, float]:
-    """The settings of KNOBS, as the point was evaluated: where frames are kept, a budget stands for their number."""
+    """The settings of KNOBS, as the point was evaluated: a budget stands for the number of frames that are kept."""
     knobs = experiment.model.settings.knobs()
-    if "keep" in knobs and experiment.evaluation.budget:
+    if experiment.evaluation.budget:
         knobs["keep"] = experiment.evaluation.budget
     return knobs
 
@@ -129,8 +133,7 @@ def _flat(experiment: Experiment) -> dict[str, Any]:
                 found.update({f"{part}.settings.{inner}": of for inner, of in value.items()})
             else:
                 found[f"{part}.{name}"] = value
-    told = {*TOLD, "evaluation.budget"} if "keep" in knobs_of(experiment) else TOLD
-    return {path: value for path, value in found.items() if path not in told}
+    return {path: value for path, value in found.items() if path not in TOLD}
 
 
 def _peers(experiment: Experiment, path: str) -> tuple[str, ...]:

@@ -100,13 +100,20 @@ def _ratios(table: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.groupby("method")["kept_ratio"].transform("nunique") > 1]
 
 
+def _trained_ratio(rows: pd.DataFrame) -> pd.Series:
+    """The ratio that was aimed at, of points that keep a number of frames whatever it was."""
+    return rows["ratio"].where(rows["keep"].notna())
+
+
 def _lines_over_ratios(rows: pd.DataFrame) -> pd.Series:
-    return _lines(rows, rows["method"], {"frames": FRAMES, "patch": PATCH})
+    texts = {"frames": FRAMES, "patch": PATCH, "trained": RATIO}
+    return _lines(rows.assign(trained=_trained_ratio(rows)), rows["method"], texts)
 
 
 def _answer_ratios(rows: pd.DataFrame) -> str:
     parts = []
-    for (method, frames, _), own in rows.groupby(["method", "frames", "patch"], sort=False, dropna=False):
+    keys = [rows["method"], rows["frames"], rows["patch"], _trained_ratio(rows)]
+    for (method, frames, *_), own in rows.groupby(keys, sort=False, dropna=False):
         least, most = _ends(own, "kept_ratio")
         if len(own) > 1:
             parts.append(
@@ -147,7 +154,7 @@ def _samplers(table: pd.DataFrame) -> pd.DataFrame:
 
 def _ablations(table: pd.DataFrame) -> pd.DataFrame:
     """AFNet's points at one number of frames and one ratio that differ in other settings: the commonest such group."""
-    rows = table[table["name"] == "afnet"]
+    rows = table[(table["name"] == "afnet") & table["keep"].isna()]
     if rows.empty:
         return rows
     groups = rows.groupby(["frames", "ratio", "backbone"], dropna=False)["method"].transform("nunique")

@@ -54,6 +54,13 @@ def test_a_budget_stands_for_the_frames_that_are_kept() -> None:
     assert [knobs_of(point) for point in points] == [{"keep": 4}, {"keep": 1}, {"keep": 2}]
 
 
+def test_budgets_of_a_method_that_decides_itself_are_a_variant_of_it() -> None:
+    start = small("afnet", ratio=0.5)
+    points = [replace(start, evaluation=replace(start.evaluation, budget=budget)) for budget in (0, 1, 2)]
+    assert method_labels(points) == ["AFNet", "AFNet, by budget", "AFNet, by budget"]
+    assert [knobs_of(point) for point in points] == [{"ratio": 0.5}, *({"ratio": 0.5, "keep": keep} for keep in (1, 2))]
+
+
 def test_a_setting_is_compared_within_its_method_and_data_across_methods() -> None:
     tsn, afnet = small("tsn"), small("afnet", keep_bias=1.2)
     assert method_labels([tsn, afnet]) == ["TSN", "AFNet"]

@@ -86,6 +86,14 @@ def test_less_of_the_frames() -> None:
     )
 
 
+def test_budgets_are_a_line_for_each_training() -> None:
+    keeps = [(ratio, keep) for ratio in (0.5, 0.25) for keep in (2, 4)]
+    rows = [row("AFNet, by budget", 90, 1.0, ratio=r, keep=keep, kept_ratio=keep / 8) for r, keep in keeps]
+    found = BY_SLUG["ratios"].rows(pd.DataFrame(rows))
+    assert BY_SLUG["ratios"].lines(found).tolist() == [f"AFNet, by budget, ratio {ratio:g}" for ratio, _ in keeps]
+    assert answer("ratios", rows).count("eeping 0.25 instead of 0.50 of its 8 frames AFNet, by budget") == 2
+
+
 def test_a_part_of_the_picture() -> None:
     seen = {"cell_ratio": 0.5, "region_recall": 0.9, "region_recall_by_position": 0.6}
     said = answer("spatial", [row("AFNet", 90, 4.0, **seen), row("TSN", 10, 1.0)])
