@@ -31,7 +31,6 @@ QUARTILES = Kind(
 )
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str))
-LIST = Kind("a list", lambda value: isinstance(value, list))
 TEXTS = Kind("a list of text", lambda value: isinstance(value, list) and all(map(TEXT.holds, value)))
 TIMES = Kind(
     "a list of numbers above 0",

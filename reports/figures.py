@@ -110,15 +110,16 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
         ceiling: share of videos that a model blind to the order of frames can get right, drawn where there is one.
         published: rows with method, gflops and value, drawn hollow and grey.
     """
+    kinds = looks(table, table[table[cost.column].notna()])
     table = table[table[cost.column].notna()]
     if published is None or cost.column != "gflops":
         published = pd.DataFrame(columns=["gflops", "value"])
     devices = f"\n({', '.join(sorted(table['device'].unique()))})" if cost.timed else ""
-    with _canvas(cost.label + devices, metric_of(table), handles=_handles(looks(table))) as axes:
+    with _canvas(cost.label + devices, metric_of(table), handles=_handles(kinds)) as axes:
         if ceiling is not None:
             label = "ceiling of a model blind\nto the order of frames"
             axes.axhline(100 * ceiling, color=GREY, linestyle=":", linewidth=1, label=label)
-        for method, (colour, marker) in looks(table).items():
+        for method, (colour, marker) in kinds.items():
             rows = table[table["method"] == method].sort_values(cost.column)
             _draw_method(axes, rows, cost, colour, marker, crowded=len(table) > CROWD)
         if len(published):
@@ -128,7 +129,7 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
             _set_logarithmic(axes, "x")
         _set_limits(axes, table, [100 * ceiling] if ceiling is not None else [], published["value"])
         others = [Name(row["gflops"], row["value"], row["method"], GREY) for row in published.to_dict("records")]
-        names = _names(table, cost) + (others if len(others) <= CROWD else [])
+        names = _names(table, cost, kinds) + (others if len(others) <= CROWD else [])
         across, up = ([*table[one], *published[other]] for one, other in ((cost.column, "gflops"), ("value", "value")))
         write_names(axes, names, np.array([across, up], float).T)
     return _figure(axes)
@@ -155,10 +156,10 @@ def _set_limits(axes: Axes, table: pd.DataFrame, *others: Any) -> None:
         axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
 
 
-def _names(table: pd.DataFrame, cost: Cost) -> list[Name]:
+def _names(table: pd.DataFrame, cost: Cost, kinds: Looks) -> list[Name]:
     """Of the points that no other one of their method beats, then of the others; of a crowd none but the first."""
     names: list[list[Name]] = [[], []]
-    for method, (colour, _) in looks(table).items():
+    for method, (colour, _) in kinds.items():
         rows = table[table["method"] == method]
         for best, row in zip(cost.unbeaten(rows), rows.to_dict("records"), strict=True):
             names[not best].append(Name(row[cost.column], row["value"], row["point"], colour))
@@ -182,7 +183,7 @@ def saving(table: pd.DataFrame) -> Figure:
     """Time saved against multiply-adds saved; on the line a saving is perfect, at 0 it is on paper only."""
     rows = table[table["saving_realised"].notna()].assign(saved=lambda of: of["gflops_dense"] / of["gflops"] - 1)
     rows = rows.assign(**{end: rows["saved"] * rows[f"saving_{end}"] for end in ("realised", "low", "high")})
-    kinds = {method: of for method, of in looks(table).items() if method in set(rows["method"])}
+    kinds = looks(table, rows)
     across, up = "multiply-adds saved: dense / executed - 1", "time saved: dense / skipped - 1, offline"
     with _canvas(across, up, handles=_handles(kinds)) as axes:
         most = 1.15 * float(rows["saved"].max())
@@ -266,18 +267,20 @@ def _lines(across: Mapping[str, Any], up: Mapping[str, Any], x: str, y: str, mar
 
 
 def roofline(table: pd.DataFrame) -> Figure:
-    """What was reached against arithmetic intensity, under the roof of each device and dtype.
+    """What was reached against arithmetic intensity, under the roof of each device, number of threads and dtype.
 
     A roof that was measured several times, as on each of a cluster's nodes, is the highest of these.
     """
     across, up = "multiply-adds per byte that operators read and write", "1e9 multiply-adds per second, offline"
-    with _canvas(across, up, handles=_handles(looks(table))) as axes:
+    kinds = looks(table, table[table["utilisation"].notna()])
+    table = table[table["utilisation"].notna()]
+    with _canvas(across, up, handles=_handles(kinds)) as axes:
         places = np.geomspace(table["macs_per_byte"].min() / 4, table["macs_per_byte"].max() * 4, 200)
-        roofs = table.groupby(["device", "dtype"])[["roof_copy", "roof_product"]].max()
-        for (device, dtype), copy, product in roofs.itertuples():
+        roofs = table.groupby(["device", "dtype", "threads"], dropna=False)[["roof_copy", "roof_product"]].max()
+        for (device, dtype, threads), copy, product in roofs.itertuples():
             axes.plot(places, np.minimum(places * copy, product) / 1e9, color="0.45", linewidth=1)
             axes.annotate(
-                f"{device}, {dtype}",
+                f"{device}, {dtype}" + ("" if pd.isna(threads) else f", threads: {threads:g}"),
                 (places[-1], product / 1e9),
                 xytext=(0, 4),
                 textcoords="offset points",
@@ -285,7 +288,7 @@ def roofline(table: pd.DataFrame) -> Figure:
                 fontsize=7,
                 color="0.35",
             )
-        for method, (colour, marker) in looks(table).items():
+        for method, (colour, marker) in kinds.items():
             rows = table[table["method"] == method]
             faces = _faces(rows, colour)
             reached = rows["macs_per_second"] / 1e9

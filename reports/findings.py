@@ -169,5 +169,5 @@ def _withheld(table: pd.DataFrame) -> str:
         return ""
     return (
         "Withheld: these records hold experiments that differ in more than method, frames, ratio and shift; no "
-        f"sentence compares the points of {', '.join(several['title'].unique())} by frames and ratio alone."
+        f"sentence compares the points of {'; '.join(several['method'].unique()[:LISTED])} by frames and ratio alone."
     )

@@ -239,4 +239,5 @@ def _timing(result: Result, row: dict[str, Any]) -> dict[str, Any]:
             offline if used == "skipped" else {}, row["gflops_dense"], result.values["timing"]["macs_per_video"] / 1e9
         ),
         "device": result.values["timing"]["device"]["name"],
+        "threads": result.values["timing"]["device"].get("threads"),
     }

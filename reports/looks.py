@@ -23,9 +23,15 @@ def look(number: int) -> tuple[str, str]:
     return PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
 
 
-def looks(table: pd.DataFrame) -> Looks:
-    """Of each method of a table, in its order."""
-    return {method: look(number) for number, method in enumerate(dict.fromkeys(table["method"]))}
+def looks(table: pd.DataFrame, among: pd.DataFrame | None = None) -> Looks:
+    """Of each method of a table, in its order.
+
+    Args:
+        among: some of its rows, whose methods alone are wanted; they look as they do in figures of all of them.
+    """
+    present = set((table if among is None else among)["method"])
+    found = {method: look(number) for number, method in enumerate(dict.fromkeys(table["method"]))}
+    return {method: of for method, of in found.items() if method in present}
 
 
 def luminance(colour: Any) -> float:

@@ -14,8 +14,6 @@ from reports.tables import COLUMNS, MISSING, rows_of, shown, text_of
 
 # Rows of a page's table; all of them are in the files beside it.
 ROWS = 400
-# Of a point, that its page has no own line for: they are parts of others.
-LATER = ("macs_deciles", "kept_ratio_per_block", "recall_per_block")
 
 
 def slug(text: str) -> str:

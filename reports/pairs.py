@@ -21,6 +21,7 @@ from reports.labels import without_trained_frames
 from reports.load import Records
 from reports.statistics import ALPHA, FEWEST_REPLICATES, REPLICATES
 from reports.trials import without_trials
+from reports.unfinished import counted
 
 SECONDS = 20.0  # of one core, for all data sets of a report
 POINTS = (8, 4, 2)  # of a method: as many as can be afforded
@@ -177,7 +178,7 @@ def conclusion(pairs: Sequence[Pair], methods: int) -> str:
     told = [pair for pair in pairs if pair.difference is not None]
     differ = sum(pair.differs for pair in told)
     apart = sum(pair.videos == 0 for pair in pairs)
-    first = f"Of {_counted(len(pairs), 'pair')} of {methods} methods, {differ} differ{'s' * (differ == 1)}"
+    first = f"Of {counted(len(pairs), 'pair')} of {methods} methods, {differ} differ{'s' * (differ == 1)}"
     parts = [f"{len(told) - differ} cannot be told apart, which does not make them equal"] if len(told) > differ else []
     no_cost = len(pairs) - len(told) - apart
     parts += [f"{no_cost} {_have(no_cost)} no GFLOPs in common"] if no_cost else []
@@ -207,10 +208,6 @@ def how(pairs: Sequence[Pair], seeds: Sequence[int]) -> str:
         f"the same {videos} videos, by a paired test, {corrected}. A method's best points were chosen on these videos, "
         f"too, which makes one with many points look a little better than it is. {_seeds(seeds)}"
     )
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}{'s' * (count != 1)}"
 
 
 def _have(count: int) -> str:

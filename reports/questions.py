@@ -131,7 +131,7 @@ def _spatial(table: pd.DataFrame) -> pd.DataFrame:
 def _lines_over_cells(rows: pd.DataFrame) -> pd.Series:
     """The share of cells that was aimed at is a setting, which labels say."""
     names = rows["method"].str.replace(r", cell_ratio [^,]+", "", regex=True)
-    return _lines(rows, names, {"frames": FRAMES, "ratio": RATIO})
+    return _lines(rows, names, {"frames": FRAMES, "ratio": RATIO, "keep": KEEP})
 
 
 def _answer_spatial(rows: pd.DataFrame) -> str:
@@ -157,8 +157,9 @@ def _ablations(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[(table["name"] == "afnet") & table["keep"].isna()]
     if rows.empty:
         return rows
-    groups = rows.groupby(["frames", "ratio", "backbone"], dropna=False)["method"].transform("nunique")
-    return rows[groups == groups.max()] if groups.max() > 1 else rows.iloc[:0]
+    groups = [of for _, of in rows.groupby(["frames", "ratio", "backbone"], dropna=False)]
+    largest = max(groups, key=lambda of: of["method"].nunique())
+    return largest if largest["method"].nunique() > 1 else rows.iloc[:0]
 
 
 def _answer_ablations(rows: pd.DataFrame) -> str:

@@ -247,9 +247,8 @@ class _Site:
                 f"{metric} against {cost.label}; a line joins the points of a method that no other point of it beats, "
                 "which are not faded. Vertical bars: 95% interval over videos, or over seeds where there are several."
             )
-            caption += (
-                f" Of more than {figures.CROWD} points those on lines alone." if len(table) > figures.CROWD else ""
-            )
+            crowded = table[cost.column].notna().sum() > figures.CROWD
+            caption += f" Of more than {figures.CROWD} points those on lines alone." if crowded else ""
             caption += " Hollow points were timed with noise and rank nothing." if cost.timed else ""
             if len(published) and cost.column == "gflops":
                 caption += " Hollow and grey: published figures, as printed."
@@ -267,7 +266,7 @@ class _Site:
                 "device allows, by copying on the left and by matrix products on the right, both measured on it. "
                 "Hollow points were timed with noise."
             )
-            drawn.append(("roofline", caption, partial(figures.roofline, table[table["utilisation"].notna()])))
+            drawn.append(("roofline", caption, partial(figures.roofline, table)))
         for name, of, caption, draw in PER_POINT:
             lines = self._lines(table, of)
             if lines:

@@ -59,7 +59,7 @@ def arrays_of(
     Args:
         seconds: that a point will take; short ones share a job.
         flying: jobs that wait or run, by the ids of their trainings: other points of these follow when they have ended,
-            instead of waiting for the training on a GPU of their own.
+            instead of waiting for the training's folder on a GPU of their own.
     """
     trainings = by_training([point for point in points if is_wanted(point, retry)], recipe)
     new = [group for group in trainings if not all(point.evaluated for point in group)]
@@ -67,23 +67,37 @@ def arrays_of(
     # Processes that train together leave together: after a failure of one nothing else of the job would run.
     pack = cluster.training.pack if cluster.training.processes == 1 else 0
     largest = largest_array()
-    free = [group for group in new if group[0].experiment.training_id not in flying]
+    free, untimed = (
+        [group for group in groups if group[0].experiment.training_id not in flying] for groups in (new, ready)
+    )
     trained = list(_chunks(_packed(free, pack, seconds), largest))
-    timed = list(_chunks(_packed(ready, cluster.timing.pack, seconds), largest))
+    timed = list(_chunks(_packed(untimed, cluster.timing.pack, seconds), largest))
     training = _shared(cluster.training, list(map(len, trained)))
     timing = _shared(cluster.timing, list(map(len, trained + timed)))
     arrays: list[Array] = []
     for groups, asked, then in zip(trained, training, timing[: len(trained)], strict=True):
         arrays += _pair(groups, asked, then)
     arrays += [Array(_tasks(groups), True, asked) for groups, asked in zip(timed, timing[len(trained) :], strict=True)]
-    behind: dict[str, list[list[Point]]] = {}
-    for group in new:
-        if job := flying.get(group[0].experiment.training_id):
-            behind.setdefault(job, []).append(group)
-    for job, follow in behind.items():
-        # They take the place of that job, so they are none of those at a time.
+    return arrays + _followers(new, ready, cluster, flying, largest)
+
+
+def _followers(
+    new: Sequence[list[Point]],
+    ready: Sequence[list[Point]],
+    cluster: Cluster,
+    flying: Mapping[str, str],
+    largest: int,
+) -> list[Array]:
+    """What waits for a job that works on the same training; one after the other, as that job does."""
+    training, timing = (replace(asked, parallel=min(1, asked.parallel)) for asked in (cluster.training, cluster.timing))
+    arrays: list[Array] = []
+    for job in dict.fromkeys(flying.values()):
+        follow, times = (
+            [group for group in groups if flying.get(group[0].experiment.training_id) == job] for groups in (new, ready)
+        )
         for groups in _chunks(follow, largest):
-            arrays += _pair(groups, cluster.training, cluster.timing, job)
+            arrays += _pair(groups, training, timing, job)
+        arrays += [Array(_tasks(groups), True, timing, behind=job) for groups in _chunks(times, largest)]
     return arrays
 
 

@@ -122,15 +122,16 @@ def _settled(points: Sequence[Experiment], runs: Path) -> list[Point]:
 
 
 def _flying(ledger: Ledger) -> dict[str, str]:
-    """Jobs that wait or run to train, of any recipe, by the ids of their trainings."""
-    handed = [each for each in ledger.read() if each.job and not each.timed and not each.withdrawn]
+    """Jobs of any recipe that run, or wait to train, by the ids of their trainings, whose folders they hold or will."""
+    handed = [each for each in ledger.read() if each.job and not each.withdrawn]
     waiting = queue.queued() if handed else {}
     found = {}
     for each in handed:
         for task, trainings in enumerate(each.trainings):
             job = waiting.get(each.job_of(task))
-            if job is not None and job.name == each.token:
-                found.update(dict.fromkeys(trainings, job.id))
+            if job is None or job.name != each.token or job.is_hopeless or (each.timed and job.waits):
+                continue
+            found.update(dict.fromkeys(trainings, job.id))
     return found
 
 

@@ -89,7 +89,8 @@ KINDS = (
         "processes did not reach each other: NCCL_DEBUG=INFO in the profile's setup says more; NCCL_SOCKET_IFNAME "
         "names the network",
         # What is only information, or a warning at the end of any process, is no reason.
-        pattern=r"^(?!.*(NCCL INFO|NCCL version|[Ww]arning)).*(NCCL|ProcessGroup|gloo|did not find the others)",
+        pattern=r"^(?!.*(NCCL INFO|NCCL version|[Ww]arning))"
+        r".*(NCCL|ProcessGroup|gloo|did not find the others|lost another one)",
     ),
     Kind(
         "cuda",

@@ -280,8 +280,9 @@ def _beware(name: str, prepared: Prepared) -> Iterator[str]:
     short = [item.frames for split in SPLITS for item in prepared.items(split) if item.frames <= CLIP]
     if short:
         yield (
-            f"{len(short):,} videos have no more than {CLIP} frames, the fewest {min(short)}: a clip of as many frames "
-            "or more is the first one again and again, as in TSN's code; --frames of a run says how many it is to have"
+            f"{len(short):,} videos have no more than {CLIP} frames, the fewest {min(short)}: a clip of more frames, "
+            "in validation of as many too, is the first one again and again, as in TSN's code; --frames of a run says "
+            "how many it is to have"
         )
     labels = [item.labels for item in prepared.items("train")]
     trained, first = {label for of_video in labels for label in of_video}, {of_video[0] for of_video in labels}

@@ -118,9 +118,12 @@ def test_no_two_methods_share_colour_and_marker() -> None:
     assert len(drawn) == len(looks) == 25
 
 
+MEASURED = {"dtype": "float32", "threads": 2, "utilisation": 0.5}
+
+
 def test_points_lie_under_the_roof_of_their_device() -> None:
     rows = TABLE.assign(
-        macs_per_byte=[2.0, 8.0], macs_per_second=[1e10, 3e10], roof_copy=1e10, roof_product=4e10, dtype="float32"
+        macs_per_byte=[2.0, 8.0], macs_per_second=[1e10, 3e10], roof_copy=1e10, roof_product=4e10, **MEASURED
     )
     axes = roofline(rows).axes[0]
     (places, most), *_ = [np.asarray(line.get_data()) for line in axes.lines]
@@ -131,10 +134,11 @@ def test_points_lie_under_the_roof_of_their_device() -> None:
 
 def test_of_a_roof_that_was_measured_again_the_highest_is_drawn() -> None:
     measured = {"roof_copy": [1e10, 1.1e10], "roof_product": [4e10, 3.9e10]}
-    rows = TABLE.assign(macs_per_byte=2.0, macs_per_second=1e10, dtype="float32", **measured)
+    rows = TABLE.assign(macs_per_byte=2.0, macs_per_second=1e10, **MEASURED, **measured)
     (line,) = roofline(rows).axes[0].lines
     places, most = np.asarray(line.get_data())
     np.testing.assert_allclose(most, np.minimum(11 * places, 40))
+    assert len(roofline(rows.assign(threads=[1, 2])).axes[0].lines) == 2, "of other numbers of threads, another roof"
 
 
 def test_what_another_point_beats_is_faded() -> None:

@@ -56,3 +56,14 @@ def test_of_many_points_the_lowest_the_middle_and_the_highest_are_told() -> None
 def test_of_many_warnings_the_first_are_told_and_the_others_counted() -> None:
     (warned,) = (text for text in findings(navigation(41)) if text.startswith("Warnings"))
     assert warned.startswith("Warnings: AFNet p0: w0, ") and warned.endswith(f": w{LISTED - 1}, and {41 - LISTED} more")
+
+
+def test_what_is_withheld_is_no_method_that_a_sentence_compares() -> None:
+    table = navigation(3).assign(
+        method=["AFNet", "AFNet", "AFNet, fusion sum"], ratio=[1.0, 0.5, 0.5], gflops=[2.0, 1.0, 1.0], metric="top-1"
+    )
+    table = table.assign(value_low=49.0, value_high=51.0)
+    said = findings(table)
+    assert any(text.startswith("Care less") for text in said)
+    (withheld,) = (text for text in said if text.startswith("Withheld"))
+    assert "the points of AFNet, fusion sum by frames" in withheld

@@ -77,6 +77,23 @@ def test_lines_over_cells_join_what_aimed_at_other_shares() -> None:
     assert BY_SLUG["spatial"].lines(table).tolist() == ["AFNet, spatial 1"] * 2 + ["AFNet, spatial 1-2"] * 2
 
 
+def test_lines_over_cells_are_of_one_budget() -> None:
+    kinds = [(keep, share) for keep in (2, 4) for share in (0.25, 0.5)]
+    table = pd.DataFrame(
+        [row("AFNet, by budget", 90, 1.0, cell_ratio=share, ratio=0.5, keep=keep) for keep, share in kinds]
+    )
+    assert BY_SLUG["spatial"].lines(table).tolist() == [f"AFNet, by budget, {keep} kept" for keep, _ in kinds]
+
+
+def test_of_several_groups_of_settings_one_is_compared() -> None:
+    rows = [
+        row(method, 90 - frames, 4.0, ratio=0.5, frames=frames)
+        for frames in (8, 16)
+        for method in ("AFNet", "AFNet, fusion sum")
+    ]
+    assert BY_SLUG["ablations"].rows(pd.DataFrame(rows))["frames"].tolist() == [8, 8]
+
+
 def test_less_of_the_frames() -> None:
     rows = [row("AFNet", 90, 4.0, kept_ratio=1.0), row("AFNet", 85, 3.0, kept_ratio=0.5), row("TSN", 10, 1.0)]
     said = answer("ratios", rows)

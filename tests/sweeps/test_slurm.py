@@ -619,6 +619,25 @@ def test_what_may_go_on_is_not_failed_while_slurm_does_not_answer(
         submit([point], tmp_path, cluster, "mine")
 
 
+def test_times_of_a_training_that_another_job_works_on_follow_it(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
+    (point,) = plan(points(3), tmp_path)
+    flying = {point.experiment.training_id: "9"}
+    (array,) = arrays_of([replace(point, evaluated=True)], cluster, "", "mine", flying=flying)
+    assert (array.timed, array.behind, array.after) == (True, "9", None)
+
+
+@pytest.mark.parametrize(("line", "behind"), [("RUNNING|None|n|a|0:01", "11"), ("PENDING|JobHeldUser||a|0:00", "")])
+def test_nothing_follows_a_job_that_will_not_begin(
+    fake: Path, tmp_path: Path, cluster: Cluster, line: str, behind: str
+) -> None:
+    (first,) = points(3)
+    submit([first], tmp_path, cluster, "mine")
+    (fake / "squeue.out").write_text(named(tmp_path, f"11|{line}"))
+    more = replace(first, evaluation=replace(first.evaluation, frames=2))
+    found = submit([more], tmp_path, cluster, "yours", dry=True)
+    assert [array.behind for array, _ in found.arrays if not array.timed] == [behind]
+
+
 def test_jobs_at_a_time_are_those_of_all_arrays_together(fake: Path, tmp_path: Path, cluster: Cluster) -> None:
     """Eight trainings in arrays of 3, 3 and 2."""
     for parallel, shares in ((0, [0, 0, 0]), (1, [1, 1, 1]), (4, [1, 2, 1]), (9, [3, 3, 3]), (24, [9, 9, 6])):
@@ -636,6 +655,7 @@ def test_jobs_at_a_time_are_those_of_all_arrays_together(fake: Path, tmp_path: P
     arrays = arrays_of(plan(points(*range(1, 9)), tmp_path), capped, "", "mine", flying=flying)
     shares = [array.resources.parallel for array in arrays if not array.timed and not array.behind]
     assert shares == [17, 7], "without those behind other jobs, in whose place they run"
+    assert {array.resources.parallel for array in arrays if array.behind} == {1}
 
 
 def test_a_dry_run_prints_what_sbatch_gets(

@@ -54,6 +54,7 @@ def test_the_schedulers_word_tells(tmp_path: Path, state: str, kind: str, is_fai
             "nccl",
             "lost another",
         ),
+        ("afbench: Process 0 of 2 lost another one, which was killed (Broken pipe).\n", "nccl", "lost another"),
         (TRACE + "torch.AcceleratorError: CUDA error: device-side assert triggered\n", "cuda", "CUDA error"),
         ("afbench: The loss became nan at step 3 of 9 in runs.\n", "diverged", "became nan"),
         (
