@@ -200,9 +200,11 @@ class Report:
     """Folder to write."""
     on_bad: Annotated[str, tyro.conf.arg(metavar="stop|skip")] = "stop"
     """A damaged record stops the report, or is left out of it and named there."""
+    recompute: bool = False
+    """Metrics from the samples of each record instead of those it was written with; newer ones too, with no run."""
 
     def __call__(self) -> None:
-        _report(self.runs, self.out, self.on_bad)
+        _report(self.runs, self.out, self.on_bad, self.recompute)
 
 
 @dataclass(frozen=True)
@@ -305,11 +307,14 @@ def _grid(start: Experiment, texts: list[str]) -> list[Experiment]:
     return points
 
 
-def _report(runs: list[Path], out: Path, on_bad: str) -> None:
+def _report(runs: list[Path], out: Path, on_bad: str, recompute: bool = False) -> None:
+    from bench.record import read_result
+    from reports.load import read_anew
     from reports.site import write_site
     from sweeps.causes import Causes
 
-    page = write_site(runs, out, on_bad=on_bad, explain=Causes())
+    read = read_anew if recompute else read_result
+    page = write_site(runs, out, on_bad=on_bad, explain=Causes(), read=read)
     print(f"Report: {page}")
 
 

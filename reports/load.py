@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import pandas as pd
 
 from bench.errors import UserError, unknown
 from bench.experiment import Experiment
-from bench.metrics import METRICS
+from bench.metrics import METRICS, compute_metrics
 from bench.record import Result, read_result, result_files
+from bench.samples import read_samples
 from bench.savings import saving_realised
 from bench.settings import KNOBS
 from reports.labels import knobs_of, title
@@ -41,12 +42,27 @@ class Records:
     left_out: dict[str, str]
 
 
-def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
+Read = Callable[[Path], Result]
+
+
+def read_anew(path: Path) -> Result:
+    """A record with this version's metrics of its samples, which it may have been written before.
+
+    Raises:
+        UserError: as read_result and read_samples.
+    """
+    result = read_result(path)
+    metrics = compute_metrics(read_samples(path.with_name("samples.parquet")))
+    return replace(result, values=result.values | {"metrics": metrics})
+
+
+def load_records(folders: list[Path], on_bad: str = "stop", read: Read = read_result) -> Records:
     """Read every record below these folders.
 
     Args:
         folders: or single result.json files.
         on_bad: "stop" raises for a damaged record, "skip" leaves it out and says so.
+        read: one of them; `read_anew` for this version's metrics.
 
     Raises:
         UserError: for a damaged record under "stop", two different records of one experiment, or no record at all.
@@ -54,7 +70,7 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
     if on_bad not in POLICIES:
         raise unknown("policy", on_bad, POLICIES, "--on-bad")
     left_out: dict[str, str] = {}
-    records = _records(_read(folders, on_bad, left_out), left_out)
+    records = _records(_read(folders, on_bad, read, left_out), left_out)
     if not records.results:
         left = f" All {len(left_out)} records there are damaged and were left out." if left_out else ""
         raise UserError(
@@ -64,12 +80,12 @@ def load_records(folders: list[Path], on_bad: str = "stop") -> Records:
     return records
 
 
-def _read(folders: list[Path], on_bad: str, left_out: dict[str, str]) -> Iterator[Result]:
+def _read(folders: list[Path], on_bad: str, read: Read, left_out: dict[str, str]) -> Iterator[Result]:
     """Each record once, in the order of files; fills `left_out`."""
     found: dict[str, Path] = {}
     for path in [path for folder in folders for path in result_files(folder)]:
         try:
-            result = read_result(path)
+            result = read(path)
         except UserError as error:
             if on_bad == "stop":
                 raise
@@ -78,17 +94,17 @@ def _read(folders: list[Path], on_bad: str, left_out: dict[str, str]) -> Iterato
         earlier = found.setdefault(result.values["experiment_id"], path)
         if earlier is path:
             yield result
-        elif read_result(earlier).values != result.values:
+        elif read(earlier).values != result.values:
             raise UserError(f"{earlier} and {path} hold different results of the same experiment; keep one of them.")
 
 
-def without(records: Records, damaged: dict[Path, str]) -> Records:
+def without(records: Records, damaged: dict[Path, str], read: Read = read_result) -> Records:
     """The records without those whose files turned out to be damaged, by the path of their result and why."""
     left_out = records.left_out | {str(path): why for path, why in damaged.items()}
     kept = [result.path for result in records.results if result.path not in damaged]
     if not kept:
         raise UserError(f"None of the {len(records.results)} records can be used: {'; '.join(damaged.values())}")
-    return _records(map(read_result, kept), left_out)
+    return _records(map(read, kept), left_out)
 
 
 def _records(results: Iterable[Result], left_out: dict[str, str]) -> Records:

@@ -30,12 +30,12 @@ from bench.data.catalogue import find_dataset
 from bench.errors import UserError
 from bench.files import check_folder, make_folder, replacing, write_text
 from bench.metrics import METRICS
-from bench.record import Result
+from bench.record import Result, read_result
 from reports import figures
 from reports.charts import chart_of, costs_of, source_of
 from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
-from reports.load import Records, load_records, without
+from reports.load import Read, Records, load_records, without
 from reports.looks import looks
 from reports.pages import point_page, slugs, table_of
 from reports.pairs import HEADINGS, pairs_page
@@ -101,22 +101,25 @@ class Group:
         )
 
 
-def write_site(runs: list[Path], out: Path, *, on_bad: str = "stop", explain: Explain = last_error) -> Path:
+def write_site(
+    runs: list[Path], out: Path, *, on_bad: str = "stop", explain: Explain = last_error, read: Read = read_result
+) -> Path:
     """Write the report of these records into `out`; returns its index.html.
 
     The same records give the same bytes: nothing of the time or place of writing is in it.
 
     Args:
         explain: what ended the work on a point that has no record.
+        read: a record; as load_records has it.
 
     Raises:
         UserError: for records that cannot be read (see load_records) or a folder that cannot be written.
     """
     check_folder(out)
-    records = load_records(runs, on_bad)
+    records = load_records(runs, on_bad, read)
     strips, damaged = _filmstrips(records, on_bad)
     if damaged:
-        records = without(records, damaged)
+        records = without(records, damaged, read)
     recorded = [str(result.values["experiment_id"]) for result in records.results]
     for folder in (out, out / "assets", out / "points"):
         make_folder(folder)

@@ -16,7 +16,7 @@ from bench.errors import UserError
 from bench.experiment import Evaluation, Experiment, from_dict
 from bench.record import read_result, result_files, training_folder
 from bench.savings import saving_realised
-from reports.load import Records, load_records, point_label
+from reports.load import Records, load_records, point_label, read_anew
 from reports.seeds import wilson
 
 Edit = Callable[[dict[str, Any]], None]
@@ -214,3 +214,23 @@ def test_records_that_differ_in_single_times_alone_are_refused(runs: Path, tmp_p
         path.write_text(json.dumps(values))
     with pytest.raises(UserError, match="different results of the same experiment"):
         load_records([tmp_path])
+
+
+def test_a_metric_that_is_newer_than_a_record_needs_no_run(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    for path in result_files(tmp_path / "runs"):
+        values = json.loads(path.read_text())
+        for name in ("macs_deciles", "recall_by_position"):
+            values["metrics"].pop(name, None)
+        path.write_text(json.dumps(values))
+    old, new = (load_records([tmp_path / "runs"], read=read) for read in (read_result, read_anew))
+    assert old.table["recall_by_position"].isna().all() and not any("macs_deciles" in r.metrics for r in old.results)
+    assert same(new, load_records([runs]))
+
+
+def test_a_record_without_samples_cannot_be_computed_anew(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    next((tmp_path / "runs").rglob("samples.parquet")).unlink()
+    with pytest.raises(UserError, match=r"samples.parquet"):
+        load_records([tmp_path / "runs"], read=read_anew)
+    assert len(load_records([tmp_path / "runs"], "skip", read_anew).left_out) == 1
