@@ -110,8 +110,8 @@ def frontier(table: pd.DataFrame, cost: Cost, ceiling: float | None = None, publ
         ceiling: share of videos that a model blind to the order of frames can get right, drawn where there is one.
         published: rows with method, gflops and value, drawn hollow and grey.
     """
-    kinds = looks(table, table[table[cost.column].notna()])
-    table = table[table[cost.column].notna()]
+    known = table[table[cost.column].notna()]
+    kinds, table = looks(table, known), known
     if published is None or cost.column != "gflops":
         published = pd.DataFrame(columns=["gflops", "value"])
     devices = f"\n({', '.join(sorted(table['device'].unique()))})" if cost.timed else ""
@@ -272,13 +272,13 @@ def roofline(table: pd.DataFrame) -> Figure:
     A roof that was measured several times, as on each of a cluster's nodes, is the highest of these.
     """
     across, up = "multiply-adds per byte that operators read and write", "1e9 multiply-adds per second, offline"
-    kinds = looks(table, table[table["utilisation"].notna()])
-    table = table[table["utilisation"].notna()]
+    known = table[table["utilisation"].notna()]
+    kinds, table = looks(table, known), known
     with _canvas(across, up, handles=_handles(kinds)) as axes:
         places = np.geomspace(table["macs_per_byte"].min() / 4, table["macs_per_byte"].max() * 4, 200)
         roofs = table.groupby(["device", "dtype", "threads"], dropna=False)[["roof_copy", "roof_product"]].max()
         for (device, dtype, threads), copy, product in roofs.itertuples():
-            axes.plot(places, np.minimum(places * copy, product) / 1e9, color="0.45", linewidth=1)
+            axes.plot(places, np.minimum(places * copy, product) / 1e9, color=GREY, linewidth=1)
             axes.annotate(
                 f"{device}, {dtype}" + ("" if pd.isna(threads) else f", threads: {threads:g}"),
                 (places[-1], product / 1e9),

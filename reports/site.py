@@ -280,10 +280,10 @@ class _Site:
     def _lines(self, table: pd.DataFrame, metric: str) -> dict[str, list[float]]:
         """A list of numbers of each of the first points that has one which is not all the same."""
         found: dict[str, list[float]] = {}
-        for row in table.to_dict("records"):
-            numbers = self.results[row["experiment_id"]].metrics.get(metric)
+        for name, method, point in table[["experiment_id", "method", "point"]].itertuples(index=False):
+            numbers = self.results[name].metrics.get(metric)
             if numbers and (metric != "macs_deciles" or max(numbers) > min(numbers)) and len(found) < LINES:
-                found[f"{row['method']} {row['point']}"] = numbers
+                found[f"{method} {point}"] = numbers
         return found
 
     def _save(self, group: Group, name: str, caption: str, figure: Figure) -> dict[str, Any]:
@@ -341,16 +341,15 @@ class _Site:
                 if asked is question:
                     figure = None
                     if question.x:
-                        drawn = figures.curve(
-                            rows, question.x, question.label, question.lines(rows), looks(group.pooled)
-                        )
+                        lines = question.lines(rows)
+                        drawn = figures.curve(rows, question.x, question.label, lines, looks(group.pooled))
                         caption = (
                             f"{group.pooled['metric'].iloc[0]} over {question.label}; a line joins what differs in "
                             "that alone. Vertical bars: 95% interval over videos, or over seeds where there are "
                             "several, which are the faint dots."
                         )
-                        lines = question.lines(rows).nunique()
-                        caption += f" {figures.TALL} of {lines} lines." if lines > figures.TALL else ""
+                        count = lines.nunique()
+                        caption += f" {figures.TALL} of {count} lines." if count > figures.TALL else ""
                         figure = self._save(group, question.slug, caption, drawn)
                     parts.append({**self._part(group, rows), "answer": question.answer(rows), "figure": figure})
         self._page(_file(question), question.text, "question.html", parts_of=parts)
