@@ -39,15 +39,15 @@ def read_frames(folder: Path, layout: Layout, times: NDArray[np.int64], least: L
     """
     asked = times.tolist()
     wanted = sorted(set(asked))
-    first = _open(folder / layout.frame(wanted[0]))
+    first = _open(f"{folder}/{layout.frame(wanted[0])}")
     frames = np.empty((len(wanted), *first.decoded_size(least), 3), np.uint8)
     first.decode_into(frames[0])
     for frame, time in zip(frames[1:], wanted[1:], strict=True):
-        file = _open(folder / layout.frame(time))
+        file = _open(f"{folder}/{layout.frame(time)}")
         if (file.height, file.width) != (first.height, first.width):
+            other = layout.frame(wanted[0])
             raise BadClip(
-                str(file.path),
-                f"is {file.width}x{file.height} pixels, unlike the {first.width}x{first.height} of {first.path.name}",
+                file.path, f"is {file.width}x{file.height} pixels, unlike the {first.width}x{first.height} of {other}"
             )
         file.decode_into(frame)
     return frames if wanted == asked else frames[np.searchsorted(wanted, asked)]
@@ -59,7 +59,7 @@ def read_picture(path: Path, least: Least = full_size) -> NDArray[np.uint8]:
     Raises:
         BadClip: where it is missing, or no whole JPEG.
     """
-    file = _open(path)
+    file = _open(str(path))
     picture = np.empty((*file.decoded_size(least), 3), np.uint8)
     file.decode_into(picture)
     return picture
@@ -69,7 +69,7 @@ def read_picture(path: Path, least: Least = full_size) -> NDArray[np.uint8]:
 class _Jpeg:
     """A file that was read, and the size of its picture."""
 
-    path: Path
+    path: str
     data: bytes
     height: int
     width: int
@@ -98,22 +98,24 @@ class _Jpeg:
             raise _damaged(self.path, error) from error
 
 
-def _open(path: Path) -> _Jpeg:
+def _open(path: str) -> _Jpeg:
     """Raises BadClip, as read_picture."""
     try:
-        data = path.read_bytes()
+        # With a Path and a buffer, opening takes twice as long: of small files a tenth of what decoding them does.
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
     except OSError as error:
-        raise BadClip(str(path), f"cannot be read ({error.strerror})") from error
+        raise BadClip(path, f"cannot be read ({error.strerror})") from error
     if not data:
-        raise BadClip(str(path), "is empty")
+        raise BadClip(path, "is empty")
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise _damaged(path, error) from error
     if height * width > LARGEST:
-        raise BadClip(str(path), f"says it has {width}x{height} pixels; expected {LARGEST} at most")
+        raise BadClip(path, f"says it has {width}x{height} pixels; expected {LARGEST} at most")
     return _Jpeg(path, data, height, width)
 
 
-def _damaged(path: Path, error: ValueError) -> BadClip:
-    return BadClip(str(path), f"is no whole JPEG ({error})")
+def _damaged(path: str, error: ValueError) -> BadClip:
+    return BadClip(path, f"is no whole JPEG ({error})")

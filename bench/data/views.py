@@ -138,10 +138,10 @@ def resized(frames: Tensor, size: Size, mirrored: bool = False) -> Tensor:
     more than 1.
     """
     planes = frames.permute(0, 3, 1, 2)  # (T, 3, h, w), channels-last
-    if mirrored:
-        planes = planes.flip(3)
     if planes.shape[2:] != size:
         planes = _interpolated(planes, size, in_integers=planes.device.type == "cpu")
+    if mirrored:
+        planes = planes.flip(3)
     return planes.permute(0, 2, 3, 1)
 
 
