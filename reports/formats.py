@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class Column:
         doubt: what is known of how far a value may be off by chance: "interval", the columns NAME_low and NAME_high;
             "videos", a mean of shares, one a video; "again", two runs of the same; "" where it is a count.
         timed: whether noise of the clock is in it.
+        paper: heading in the tex table, which has to fit a page; "" where it is left out, an interval beside its value.
+        wide: whether it is prose, of which lines are broken there.
     """
 
     name: str
@@ -36,6 +39,11 @@ class Column:
     best: str = ""
     doubt: str = ""
     timed: bool = False
+    paper: str = ""
+    wide: bool = False
+
+
+MISSING, NOISY = "-", "(noisy)"
 
 
 @dataclass(frozen=True)
@@ -108,34 +116,68 @@ def escape_tex(text: str) -> str:
 
 
 def as_tex(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> str:
-    """A booktabs table."""
+    """A booktabs table of the columns that a paper has room for; an interval is small, beside the value before it."""
 
     def line(values: list[str]) -> str:
         return " & ".join(values) + r" \\"
 
-    def entry(cell: Cell) -> str:
-        text = escape_tex(cell.text)
-        return rf"\textbf{{{text}}}" if cell.bold else text
-
-    alignment = "".join("l" if column.decimals is None else "r" for column in columns)
+    kept = [number for number, column in enumerate(columns) if column.paper]
+    intervals = {number: _intervals_of(columns, number) for number in kept}
+    lines = [line([_tex_entry(row[k], [row[i] for i in intervals[k]]) for k in kept]) for row in rows]
+    noisy = rf" \textsuperscript{{n}}: {NOISY[1:-1]}." * any(NOISY_MARK in text for text in lines)
     return "\n".join(
         [
-            r"% UTF-8; needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}.",
+            r"% UTF-8; needs \usepackage{array}, \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}.",
             r"\begin{table*}",
-            rf"\caption{{{escape_tex(caption)}}}",
+            rf"\caption{{{escape_tex(f'{caption}{_shortened(columns)}')}{noisy}}}",
+            r"\small\setlength{\tabcolsep}{4pt}",
             # No wider than the page, and no wider than it is.
             r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{alignment}}}",
+            rf"\begin{{tabular}}{{{''.join(_alignment(columns[k]) for k in kept)}}}",
             r"\toprule",
-            line([escape_tex(column.heading) for column in columns]),
+            line([escape_tex(columns[k].paper) for k in kept]),
             r"\midrule",
-            *(line([entry(cell) for cell in row]) for row in rows),
+            *lines,
             r"\bottomrule",
             r"\end{tabular}}",
             r"\end{table*}",
             "",
         ]
     )
+
+
+NOISY_MARK = r"\textsuperscript{n}"
+
+
+def _intervals_of(columns: Sequence[Column], value: int) -> list[int]:
+    """The columns right behind a value that have its intervals."""
+    return [number for number, _ in takewhile(lambda pair: pair[1].upto, enumerate(columns[value + 1 :], value + 1))]
+
+
+def _tex_entry(cell: Cell, intervals: Sequence[Cell]) -> str:
+    plain, noise = cell.text.removesuffix(f" {NOISY}"), NOISY_MARK * cell.text.endswith(f" {NOISY}")
+    text = escape_tex(plain)
+    # Over videos, then over seeds, which is the one of a mean over seeds.
+    known = [each.text.removesuffix(f" {NOISY}") for each in intervals if each.text != MISSING]
+    small = rf" {{\scriptsize {escape_tex(known[-1])}}}" if known else ""
+    return (rf"\textbf{{{text}}}" if cell.bold else text) + noise + small
+
+
+def _alignment(column: Column) -> str:
+    if column.wide:
+        return r">{\scriptsize\raggedright\arraybackslash}p{42mm}"
+    return "l" if column.decimals is None else "r"
+
+
+def _shortened(columns: Sequence[Column]) -> str:
+    """What headings of the tex table stand for."""
+    said = [f"{each.paper}: {_within(each.heading)}" for each in columns if each.paper not in ("", each.heading)]
+    return f" {'; '.join(said)}." if said else ""
+
+
+def _within(heading: str) -> str:
+    """As it is written in a sentence."""
+    return heading[:1].lower() + heading[1:] if heading[1:2].islower() else heading
 
 
 Writer = Callable[[Sequence[Column], list[list[Cell]], str], str]

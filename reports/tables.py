@@ -16,7 +16,7 @@ import pandas as pd
 from bench.experiment import Experiment
 from bench.files import write_text
 from bench.methods import METHODS
-from reports.formats import Cell, Column, as_csv, write_formats
+from reports.formats import MISSING, NOISY, Cell, Column, as_csv, write_formats
 from reports.seeds import is_missing, merge_seeds, wilson
 
 
@@ -25,42 +25,41 @@ def _share(name: str, heading: str) -> Column:
 
 
 COLUMNS = (
-    Column("method", "Method"),
-    Column("device", "Timed on"),
-    Column("frames", "Frames", 0),
-    Column("ratio", "Target ratio", 2),
-    Column("keep", "Frames kept", 0),
-    Column("patch", "Crop (pixels)", 0),
-    Column("kept_ratio", "Kept ratio", 3),
-    Column("map", "mAP (%)", 2, best="highest", doubt="interval"),
+    Column("method", "Method", paper="Method"),
+    Column("device", "Timed on", paper="Timed on"),
+    Column("frames", "Frames", 0, paper="Frames"),
+    Column("ratio", "Target ratio", 2, paper="Target"),
+    Column("keep", "Frames kept", 0, paper="Seen"),
+    Column("patch", "Crop (pixels)", 0, paper="Crop"),
+    Column("kept_ratio", "Kept ratio", 3, paper="Kept"),
+    Column("map", "mAP (%)", 2, best="highest", doubt="interval", paper="mAP (%)"),
     Column("map_low", "95% over videos", 2, upto="map_high"),
     Column("map_seeds_low", "95% over seeds (t)", 2, upto="map_seeds_high"),
-    Column("top1", "Top-1 (%)", 2, best="highest", doubt="interval"),
+    Column("top1", "Top-1 (%)", 2, best="highest", doubt="interval", paper="Top-1 (%)"),
     Column("top1_low", "95% over videos (Wilson)", 2, upto="top1_high"),
     Column("top1_seeds_low", "95% over seeds (t)", 2, upto="top1_seeds_high"),
     Column("videos", "Videos", 0),
-    Column("seeds", "Seeds", 0),
-    Column("gflops", "GFLOPs executed", 4, best="lowest"),
+    Column("seeds", "Seeds", 0, paper="Seeds"),
+    Column("gflops", "GFLOPs executed", 4, best="lowest", paper="GFLOPs"),
     Column("gflops_dense", "GFLOPs dense", 4),
-    Column("videos_per_second", "Videos/s offline", 1, best="highest", doubt="interval", timed=True),
-    Column("latency_p90_ms", "Latency p90 (ms)", 2, best="lowest", doubt="again", timed=True),
-    Column("joules_per_video", "Energy (J/video)", 2, best="lowest", doubt="again", timed=True),
+    Column("videos_per_second", "Videos/s offline", 1, best="highest", doubt="interval", timed=True, paper="Videos/s"),
+    Column("latency_p90_ms", "Latency p90 (ms)", 2, best="lowest", doubt="again", timed=True, paper="p90 (ms)"),
+    Column("joules_per_video", "Energy (J/video)", 2, best="lowest", doubt="again", timed=True, paper="J/video"),
     Column("utilisation", "Utilisation of the roof", 2, timed=True),
     Column("again", "A/A", 3),
-    Column("saving_realised", "Saving realised", 2, best="highest", doubt="interval", timed=True),
+    Column("saving_realised", "Saving realised", 2, best="highest", doubt="interval", timed=True, paper="Saving"),
     Column("saving_low", "95% over rounds", 2, upto="saving_high", timed=True),
     _share("recall", "Recall of informative frames"),
     Column("recall_by_position", "Recall by position alone", 3),
     _share("precision", "Precision"),
     Column("frames_looked_at", "Frames looked at", 2),
-    Column("cell_ratio", "Cell ratio", 3),
+    Column("cell_ratio", "Cell ratio", 3, paper="Cells"),
     _share("region_recall", "Recall of the informative region"),
     Column("region_recall_by_chance", "Region recall by chance", 3),
     Column("region_recall_by_position", "Region recall by position alone", 3),
 )
 # Where the ends of an interval are not called as its value is.
 ENDS = {"saving_realised": "saving"}
-MISSING, NOISY = "-", "(noisy)"
 
 
 def _is_noisy(row: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -126,16 +127,43 @@ def of_markdown(text: str) -> list[list[str]]:
 
 def of_tex(text: str) -> list[list[str]]:
     lines = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if line.endswith(r" \\")]
-    plain = [[re.sub(r"^\\textbf\{(.*)\}$", r"*\1", cell) for cell in line] for line in lines]
-    return [[cell.replace(r"\%", "%") for cell in line] for line in plain]
+    plain = [[re.sub(r"^\\textbf\{(.*?)\}", r"*\1", cell) for cell in line] for line in lines]
+    small = [[re.sub(r" \{\\scriptsize (.*)\}", r" [\1]", cell) for cell in line] for line in plain]
+    return [[cell.replace(r"\%", "%").replace(r"\textsuperscript{n}", "^n") for cell in line] for line in small]
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("suffix", "read"), [("html", lambda t: Table(t).rows), ("md", of_markdown), ("tex", of_tex)])
+@pytest.mark.parametrize(("suffix", "read"), [("html", lambda t: Table(t).rows), ("md", of_markdown)])
 def test_fixed_records_give_fixed_cells_in_every_format(tmp_path: Path, suffix: str, read: Any) -> None:
     assert read(written(tmp_path)[suffix]) == [HEAD, *BODY]
+
+
+def test_tex_has_what_a_paper_has_room_for(tmp_path: Path) -> None:
+    text = written(tmp_path)["tex"]
+    assert of_tex(text) == [
+        ["Method", "Frames", "Target", "Kept", "Top-1 (%)", "Seeds", "GFLOPs", "Videos/s", "p90 (ms)", "Saving"],
+        ["AFNet", "8", "0.50", "0.480", "*71.00 [66.37 to 75.23]", "1", "*0.0190", "*150.0", "*14.00",
+         "0.90 [0.80 to 1.00]"],
+        ["TSM", "8", "-", "-", "*72.00 [67.41 to 76.17]", "1", "0.0300", "400.0^n", "20.00^n", "-"],
+        ["TSN", "8", "-", "-", "43.00 [36.43 to 49.57]", "3", "0.0300", "100.0", "*14.10", "-"],
+    ]  # fmt: skip
+    assert "Kept: kept ratio; GFLOPs: GFLOPs executed;" in text and r"\textsuperscript{n}: noisy.}" in text
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
+def test_latex_makes_the_table_and_hardly_shrinks_it(tmp_path: Path) -> None:
+    (tmp_path / "points.tex").write_text(written(tmp_path)["tex"])
+    measured = r"\let\make=\resizebox\def\resizebox#1#2#3{\sbox0{#3}\typeout{WIDTH \the\wd0}\make{#1}{#2}{#3}}"
+    packages = r"\usepackage{array}\usepackage{booktabs}\usepackage{graphicx}\usepackage[T1]{fontenc}"
+    (tmp_path / "paper.tex").write_text(
+        rf"\documentclass[twocolumn]{{article}}{packages}{measured}\begin{{document}}\input{{points}}\end{{document}}"
+    )
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout
+    assert float(re.findall(r"WIDTH ([\d.]+)pt", done.stdout)[0]) < 1.2 * 500, "points of a page of two columns"
 
 
 def test_the_csv_has_every_digit_of_the_same_rows(tmp_path: Path) -> None:
@@ -366,7 +394,7 @@ def test_several_labels_a_video_are_ranked_by_map_and_top1_is_in_the_csv(tmp_pat
 
 SPECIALS = "<b>&amp; 50% a_b _c_ {x}\\y~^$#|*`[l](u) 'é' \"ü\" 漢 --"
 TABLE: tuple[tuple[Column, ...], list[list[Cell]]] = (
-    (Column("a", SPECIALS),),
+    (Column("a", SPECIALS, paper=SPECIALS),),
     [[Cell(SPECIALS)], [Cell(SPECIALS, True)]],
 )
 
