@@ -10,7 +10,8 @@ import pandas as pd
 
 from bench.metrics import METRICS
 from bench.record import Result
-from reports.tables import COLUMNS, MISSING, rows_of, shown, text_of
+from reports.formats import MISSING
+from reports.tables import COLUMNS, rows_of, shown, text_of
 
 # Rows of a page's table; all of them are in the files beside it.
 ROWS = 400

@@ -8,8 +8,7 @@ from dataclasses import asdict
 from reports.comparison.compare import Comparison
 from reports.comparison.frontiers import Point
 from reports.comparison.sentences import listed
-from reports.formats import escape_markdown
-from reports.tables import MISSING, NOISY
+from reports.formats import MISSING, NOISY, escape_markdown
 
 SHOWN = 5  # classes either way that do not stand
 
