@@ -61,8 +61,12 @@ def chart_of(name: str, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def source_of(name: str, table: pd.DataFrame, results: dict[str, Result]) -> str:
-    """The script that has a data set's points: columns of their table, and the fields of their experiments by part."""
+def source_of(name: str, table: pd.DataFrame, results: dict[str, Result], published: pd.DataFrame | None = None) -> str:
+    """The script that has a data set's points: columns of their table, and the fields of their experiments by part.
+
+    Args:
+        published: figures to draw beside them, as `published_points` gives them.
+    """
     costs = costs_of(table)
     numbers = ["value", "value_low", "value_high", *(each["column"] for each in values_of(table)[1:])]
     columns = ["experiment_id", "method", "point", "metric", "videos", "seeds", "noisy", *numbers]
@@ -76,10 +80,19 @@ def source_of(name: str, table: pd.DataFrame, results: dict[str, Result]) -> str
             method: {"colour": colour, "symbol": SYMBOLS[marker]} for method, (colour, marker) in looks(table).items()
         },
         "costs": [{"column": cost.column, "short": cost.short, "timed": cost.timed} for cost in costs],
+        "published": [] if published is None else _published(published),
     }
     # "<" could end the script.
     text = json.dumps(values, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return f"(window.afbenchPoints = window.afbenchPoints || {{}})[{json.dumps(name)}] = {text};\n"
+
+
+def _published(figures: pd.DataFrame) -> list[dict[str, Any]]:
+    names = ["method", "backbone", "frames", "gflops", "value", "source"]
+    return [
+        {name: _plain(value) for name, value in zip(names, row, strict=True)}
+        for row in figures[names].itertuples(index=False)
+    ]
 
 
 def _fields(experiments: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

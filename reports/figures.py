@@ -37,6 +37,7 @@ MANY = 1000  # of one kind from which they are no longer shapes of their own in 
 TALL = 24  # names of a legend's column, and lines of a curve at most
 WIDE = 20  # of the dearest and the cheapest point, from which costs are drawn on a logarithmic axis
 GREY = "0.45"  # of what is no measurement
+BINS = 60  # of a histogram
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -193,7 +194,8 @@ def saving(table: pd.DataFrame) -> Figure:
         for method, (colour, marker) in kinds.items():
             own = rows[rows["method"] == method]
             value, *ends = (own[name] for name in ("realised", "low", "high"))
-            bars = [value - np.minimum(*ends), np.maximum(*ends) - value]
+            # Over rounds, which need not hold what the medians of all of them say.
+            bars = [(value - np.minimum(*ends)).clip(lower=0), (np.maximum(*ends) - value).clip(lower=0)]
             axes.errorbar(own["saved"], value, yerr=bars, fmt="none", ecolor=colour, alpha=0.5)
             axes.scatter(own["saved"], value, facecolors=_faces(own, colour), edgecolors=[colour], marker=marker, s=46)
             names += [Name(row["saved"], row["realised"], row["point"], colour) for row in own.to_dict("records")]
@@ -248,12 +250,33 @@ def kept_per_block(ratios: dict[str, list[float]]) -> Figure:
     return _figure(axes)
 
 
-def cost_per_video(deciles: dict[str, list[float]]) -> Figure:
-    """What share of the videos costs no more than so many multiply-adds, a line for each point through its deciles."""
-    costs = {name: np.array(macs) / 1e9 for name, macs in deciles.items()}
-    shares = {name: np.linspace(0, 1, len(macs)) for name, macs in deciles.items()}
-    label = "GFLOPs (multiply-adds executed, 1e9)"
-    return _figure(_lines(costs, shares, label, "share of videos that cost no more", markersize=4))
+def cost_per_video(macs: Mapping[str, NDArray[np.int64]]) -> Figure:
+    """How many videos cost how much: a histogram for each point, one below the other, all of the same bins.
+
+    Args:
+        macs: by the name of a point, (V,) executed multiply-adds of each video.
+    """
+    costs = {name: of / 1e9 for name, of in macs.items()}
+    least, most = (choose(choose(of) for of in costs.values()) for choose in (min, max))
+    wide = most > WIDE * least > 0
+    edges = (np.geomspace if wide else np.linspace)(least, most, BINS + 1)
+    with sns.axes_style("white"), plt.rc_context(style()):
+        figure, rows = plt.subplots(
+            len(costs), sharex=True, squeeze=False, figsize=(WIDTH, 0.7 + 0.55 * len(costs)), layout="constrained"
+        )
+        for number, (axes, (name, of)) in enumerate(zip(rows[:, 0], costs.items(), strict=True)):
+            colour, _ = look(number)
+            counts, _ = np.histogram(of, edges)
+            sns.histplot(x=of, bins=edges.tolist(), stat="percent", color=colour, alpha=1, linewidth=0, ax=axes)
+            axes.axvline(of.mean(), color="black", linewidth=1)
+            axes.set(ylabel="", yticks=[round(100 * counts.max() / len(of))])
+            axes.set_title(name, loc="left", fontsize=7, pad=2)
+        if wide:
+            _set_logarithmic(rows[-1, 0], "x")
+        rows[-1, 0].set_xlabel("GFLOPs of a video (multiply-adds executed, 1e9); black: their mean")
+        figure.supylabel("% of videos", fontsize=9)
+        sns.despine(figure)
+    return figure
 
 
 def _lines(across: Mapping[str, Any], up: Mapping[str, Any], x: str, y: str, markersize: int = 5) -> Axes:

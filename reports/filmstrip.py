@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from bench.errors import UserError
 from bench.record import Result
-from bench.samples import Samples, read_samples
+from bench.samples import Samples
 
 TILE = 64  # pixels a side of a frame in the picture
 BAR = 9  # pixels a block's row of marks
@@ -35,7 +35,7 @@ class Filmstrip:
     clips: tuple[str, ...]
 
 
-def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
+def draw_filmstrip(result: Result, samples: Samples, clips: int = 4) -> Filmstrip | None:
     """Frames of some clips, an orange frame where informative, and a row of marks per block below.
 
     Clips that were answered rightly and wrongly, as many of each as the sheet of clips has; a bar on their left is
@@ -45,9 +45,8 @@ def draw_filmstrip(result: Result, clips: int = 4) -> Filmstrip | None:
     None where the method decides nothing about frames.
 
     Raises:
-        UserError: when the record's samples or its sheet of clips are missing or damaged.
+        UserError: when the record's sheet of clips is missing or damaged, or its samples are of other clips.
     """
-    samples = read_samples(result.path.with_name("samples.parquet"))
     if samples.kept is None and samples.crops is None:
         return None
     # Of several views the sheet has the first.

@@ -127,7 +127,7 @@ def as_tex(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> s
     noisy = rf" \textsuperscript{{n}}: {NOISY[1:-1]}." * any(NOISY_MARK in text for text in lines)
     return "\n".join(
         [
-            r"% UTF-8; needs \usepackage{array}, \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}.",
+            r"% UTF-8; needs \usepackage{array,booktabs,graphicx} and \usepackage[T1]{fontenc}.",
             r"\begin{table*}",
             rf"\caption{{{escape_tex(f'{caption}{_shortened(columns)}')}{noisy}}}",
             r"\small\setlength{\tabcolsep}{4pt}",

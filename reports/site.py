@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import files as files_of
 from pathlib import Path
 from typing import Any
@@ -27,15 +25,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from bench.data.catalogue import find_dataset
-from bench.errors import UserError
 from bench.files import check_folder, make_folder, replacing, write_text
 from bench.metrics import METRICS
 from bench.record import Result, read_result
 from reports import figures
-from reports.charts import chart_of, costs_of, source_of
-from reports.filmstrip import draw_filmstrip
+from reports.captioned import captioned_figures
+from reports.charts import chart_of, source_of
 from reports.findings import findings
 from reports.load import Read, Records, load_records, without
+from reports.looked import DETAILED, Looked, looked_at
 from reports.looks import looks
 from reports.pages import point_page, slugs, table_of
 from reports.pairs import HEADINGS, pairs_page
@@ -45,20 +43,6 @@ from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
 from reports.trials import note, without_trials
 from reports.unfinished import Explain, Unfinished, counted, find_unfinished, last_error, listed, summary
-
-# Points whose samples are read to draw what they looked at: those that nothing beats first.
-DETAILED = 200
-# Figures with a line for each point: file, metric, caption.
-PER_POINT = (
-    ("kept-per-block", "kept_ratio_per_block", "Share of frames that each block computes.", figures.kept_per_block),
-    (
-        "cost-per-video",
-        "macs_deciles",
-        "What share of the videos costs no more than so many multiply-adds.",
-        figures.cost_per_video,
-    ),
-)
-LINES = 12  # of them at most
 
 
 @dataclass
@@ -117,46 +101,20 @@ def write_site(
     """
     check_folder(out)
     records = load_records(runs, on_bad, read)
-    strips, damaged = _filmstrips(records, on_bad)
+    looked, damaged = looked_at(records, on_bad)
     if damaged:
         records = without(records, damaged, read)
     recorded = [str(result.values["experiment_id"]) for result in records.results]
     for folder in (out, out / "assets", out / "points"):
         make_folder(folder)
-    return _Site(records, strips, find_unfinished(runs, recorded, explain), out).write()
-
-
-def _filmstrips(records: Records, on_bad: str) -> tuple[dict[str, Any], dict[Path, str]]:
-    """What points looked at, by experiment id, and which records have damaged files; before anything is written."""
-    unbeaten = pd.concat(
-        [cost.unbeaten(rows) for _, rows in records.table.groupby("dataset") for cost in costs_of(rows)], axis=1
-    ).any(axis=1)
-    order = unbeaten.sort_values(ascending=False, kind="stable").index[:DETAILED]
-    found, damaged, drawn = {}, {}, set(order)
-    for place, result in enumerate(records.results):
-        try:
-            _check_files(result.path)
-            if place in drawn:
-                found[str(result.values["experiment_id"])] = draw_filmstrip(result)
-        except UserError as error:
-            if on_bad == "stop":
-                raise
-            damaged[result.path] = str(error)
-    return found, damaged
-
-
-def _check_files(path: Path) -> None:
-    """UserError unless a record's other files are there; those that are shown are read, and checked, when they are."""
-    for name in ("samples.parquet", "clips.jpg"):
-        if not path.with_name(name).is_file():
-            raise UserError(f"{path.with_name(name)} is missing; expected it beside the record it is part of.")
+    return _Site(records, looked, find_unfinished(runs, recorded, explain), out).write()
 
 
 class _Site:
     """Writes all files."""
 
-    def __init__(self, records: Records, strips: dict[str, Any], unfinished: list[Unfinished], out: Path) -> None:
-        self.records, self.strips, self.unfinished, self.out = records, strips, unfinished, out
+    def __init__(self, records: Records, looked: Looked, unfinished: list[Unfinished], out: Path) -> None:
+        self.records, self.looked, self.unfinished, self.out = records, looked, unfinished, out
         self.results = {str(result.values["experiment_id"]): result for result in records.results}
         self.experiments = {name: result.experiment for name, result in self.results.items()}
         self.groups = [self._group(str(name), rows) for name, rows in records.table.groupby("dataset", sort=True)]
@@ -189,7 +147,8 @@ class _Site:
         self._assets()
         fronts = []
         for group in self.groups:
-            shown = self._figures(group)
+            drawn = captioned_figures(group.name, group.pooled, group.ceiling, self.results, self.looked.macs)
+            shown = [self._save(group, each.name, each.caption, each.draw()) for each in drawn]
             caption = f"{group.title}. {group.subtitle}"
             write_tables(group.table, self.out / group.name, group.title, self.experiments)
             published = write_published(
@@ -197,7 +156,7 @@ class _Site:
             )
             page = {**chart_of(group.name, group.pooled), **table_of(group.pooled, caption)}
             page |= {"folder": group.name, "figures": shown, "subtitle": group.subtitle, "published": published}
-            page["note"] = note(group.table)
+            page |= {"note": note(group.table), "with_published": len(published_points(group.name)) > 0}
             self._page(group.file, group.title, "dataset.html", group=page)
             fronts.append(self._front(group, shown[0]))
         self._methods()
@@ -238,53 +197,8 @@ class _Site:
             with replacing(folder / name) as file:
                 file.write(content)
         for group in self.groups:
-            write_text(folder / f"points-{group.name}.js", source_of(group.name, group.pooled, self.results))
-
-    def _figures(self, group: Group) -> list[dict[str, Any]]:
-        """Draw and save them; what the page says of each."""
-        table, metric = group.pooled, group.pooled["metric"].iloc[0]
-        drawn: list[tuple[str, str, Callable[[], Figure]]] = []
-        published = published_points(group.name)
-        for cost in costs_of(table):
-            caption = (
-                f"{metric} against {cost.label}; a line joins the points of a method that no other point of it beats, "
-                "which are not faded. Vertical bars: 95% interval over videos, or over seeds where there are several."
-            )
-            crowded = table[cost.column].notna().sum() > figures.CROWD
-            caption += f" Of more than {figures.CROWD} points those on lines alone." if crowded else ""
-            caption += " Hollow points were timed with noise and rank nothing." if cost.timed else ""
-            if len(published) and cost.column == "gflops":
-                caption += " Hollow and grey: published figures, as printed."
-            drawn.append((cost.file, caption, partial(figures.frontier, table, cost, group.ceiling, published)))
-        if table["saving_realised"].notna().any():
-            caption = (
-                "Time saved against multiply-adds saved, each beside the dense network of the same weights. On the "
-                "line a saving is perfect; at 0 it is on paper only. Vertical bars: 95% intervals over rounds. Hollow "
-                "points were timed with noise."
-            )
-            drawn.append(("saving", caption, partial(figures.saving, table)))
-        if table["utilisation"].notna().any():
-            caption = (
-                "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
-                "device allows, by copying on the left and by matrix products on the right, both measured on it. "
-                "Hollow points were timed with noise."
-            )
-            drawn.append(("roofline", caption, partial(figures.roofline, table)))
-        for name, of, caption, draw in PER_POINT:
-            lines = self._lines(table, of)
-            if lines:
-                first = f" The first {LINES} points." if len(lines) == LINES else ""
-                drawn.append((name, caption + first, partial(draw, lines)))
-        return [self._save(group, name, caption, draw()) for name, caption, draw in drawn]
-
-    def _lines(self, table: pd.DataFrame, metric: str) -> dict[str, list[float]]:
-        """A list of numbers of each of the first points that has one which is not all the same."""
-        found: dict[str, list[float]] = {}
-        for name, method, point in table[["experiment_id", "method", "point"]].itertuples(index=False):
-            numbers = self.results[name].metrics.get(metric)
-            if numbers and (metric != "macs_deciles" or max(numbers) > min(numbers)) and len(found) < LINES:
-                found[f"{method} {point}"] = numbers
-        return found
+            source = source_of(group.name, group.pooled, self.results, published_points(group.name))
+            write_text(folder / f"points-{group.name}.js", source)
 
     def _save(self, group: Group, name: str, caption: str, figure: Figure) -> dict[str, Any]:
         saved = figures.save(figure, self.out / group.name, name)
@@ -362,7 +276,7 @@ class _Site:
             others = [rows[place] for place in by_point[row["point_id"]] if rows[place] is not row]
             point = point_page(row, self.results[name], others)
             point |= {"strips": [], "without_strips": ""}
-            strip = self.strips.get(name)
+            strip = self.looked.strips.get(name)
             if strip is not None:
                 file = f"{row['dataset']}/looked-at-{name}.png"
                 with replacing(self.out / file, durable=False) as into:
@@ -375,7 +289,7 @@ class _Site:
                         "clips": strip.clips,
                     }
                 ]
-            elif name not in self.strips:
+            elif name not in self.looked.strips:
                 point["without_strips"] = f"What it looked at is drawn of the {DETAILED} points first in rank alone."
             self._page(f"points/{name}.html", f"{row['method']} {row['point']}", "point.html", point=point)
 

@@ -137,7 +137,25 @@
           opacity: own.map(function (row) { return best.length && best.indexOf(row) < 0 ? 0.4 : 1; }) }
       });
     });
+    if (form.elements.published && form.elements.published.checked && x === "gflops" && y === "value") {
+      found.push(published(source.published, width));
+    }
     return found;
+  }
+
+  /* What others printed: other training, other code. */
+  function published(figures, width) {
+    return {
+      x: figures.map(function (each) { return each.gflops; }), y: figures.map(function (each) { return each.value; }),
+      mode: "markers", name: "published", hoverinfo: "text",
+      text: figures.map(function (each) {
+        var facts = [each.backbone, each.frames ? each.frames + " frames" : null, "GFLOPs " + number(each.gflops),
+          number(each.value) + "%"].filter(Boolean).join(", ");
+        return ["<b>" + escaped(each.method) + ", published</b>"].concat(wrapped(facts, width).map(escaped),
+          wrapped(each.source, width).map(escaped)).join("<br>");
+      }),
+      marker: { color: "#808080", symbol: "circle-open", size: 9, line: { width: 1.5 } }
+    };
   }
 
   /* Whether costs lie so far apart that an axis should be logarithmic, as in the figures. */
@@ -178,7 +196,7 @@
           modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     }
     mark(form, source);
-    form.elements.log.checked = wide(rows, form.elements.x.value);
+    form.elements.log.checked = wide(form.elements.published ? rows.concat(source.published) : rows, form.elements.x.value);
     form.hidden = false;
     chart.classList.add("drawn");
     draw();

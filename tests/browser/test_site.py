@@ -6,12 +6,17 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.record import Result, read_result, result_files
+from bench.data.catalogue import StoredSettings
+from bench.experiment import Data
+from bench.record import Result, point_folder, read_result, result_files
+from reports.published.points import published_points
 from reports.site import write_site
+from tests.reports import records as made
 
 DRIVER = shutil.which("chromedriver")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(DRIVER is None, reason="no chromedriver")]
@@ -132,6 +137,32 @@ def test_what_is_said_under_the_mouse_stays_on_a_phone(site: Path, browser: webd
         place = "const box = arguments[0].getBoundingClientRect(); return [box.left, box.right]"
         left, right = browser.execute_script(place, said)
         assert left >= 0 and right <= 390, said.get_attribute("textContent")
+
+
+def test_published_figures_stand_beside_ours_where_a_reader_wants_them(
+    runs: Path, tmp_path: Path, browser: webdriver.Chrome
+) -> None:
+    source = next(path for path in result_files(runs) if "/tsn/" in str(path))
+    data = Data("something-something-v1", 64, 100, 60, 174, "f" * 12, settings=StoredSettings())
+    write = made.Writer(json.loads(source.read_text()), tmp_path / "runs")
+    ours = write(replace(made.point(), data=data), made.answers(0.4), gmacs=30)
+    shutil.copy(source.with_name("clips.jpg"), point_folder(tmp_path / "runs", ours))
+    see(browser, write_site([tmp_path / "runs"], tmp_path / "site").with_name("data-something-something-v1.html"))
+    traces = "return document.querySelector('.chart').data.map(trace => [trace.name, trace.x.length, trace.text])"
+    name, count, texts = browser.execute_script(traces)[-1]
+    figures = published_points("something-something-v1")
+    assert name == "published" and count == len(figures) > 10
+    row = figures.iloc[0]
+    assert (
+        row["method"] in texts[0] and f"GFLOPs {row['gflops']:.4g}" in texts[0] and f"{row['value']:.4g}%" in texts[0]
+    )
+    assert field(browser, "log").is_selected(), "as in the figure"
+    browser.save_screenshot(str(SHOTS / "published.png"))
+    field(browser, "published").click()
+    assert [name for name, *_ in browser.execute_script(traces)] == ["TSN"]
+    field(browser, "published").click()
+    Select(field(browser, "x")).select_by_value("videos_per_second")
+    assert [name for name, *_ in browser.execute_script(traces)] == ["TSN"], "they have no times"
 
 
 def test_a_chart_can_be_uploaded_nowhere(site: Path, browser: webdriver.Chrome) -> None:

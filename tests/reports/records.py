@@ -53,7 +53,8 @@ class Writer:
             **values,
         }
         for timed in result["timing"]["scenarios"]["offline"].values():
-            timed |= {"median": timed["batch"] / speed, "noisy": noisy}
+            median = timed["batch"] / speed
+            timed |= {"median": median, "quartiles": [0.98 * median, 1.02 * median], "noisy": noisy}
         folder = point_folder(self.runs, experiment)
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result))

@@ -492,7 +492,7 @@ def test_findings_are_computed_and_say_when_a_claim_fails() -> None:
 def test_filmstrip_marks_what_the_samples_say(runs: Path) -> None:
     path = next(path for path in result_files(runs) if "/afnet/" in str(path))
     samples, result = read_samples(path.with_name("samples.parquet")), read_result(path)
-    strip = draw_filmstrip(result)
+    strip = draw_filmstrip(result, read_samples(result.path.with_name("samples.parquet")))
     assert samples.kept is not None and strip is not None
     picture = Image.open(io.BytesIO(strip.png))
     blocks, rights = samples.kept.shape[1], samples.correct()
@@ -535,7 +535,7 @@ def test_of_several_views_the_first_is_shown(tmp_path: Path, monkeypatch: pytest
     point = replace(point, data=Data("gestures", size=64), training=Training(batch=2), evaluation=evaluation)
     result = run_experiment(point, tmp_path / "runs")
     assert result.values["macs"]["views"] == 2
-    strip = draw_filmstrip(result)
+    strip = draw_filmstrip(result, read_samples(result.path.with_name("samples.parquet")))
     assert strip is not None and "clips of 4 frames" in strip.description
     picture, blocks = Image.open(io.BytesIO(strip.png)), len(result.metrics["kept_ratio_per_block"])
     assert picture.size == (EDGE + 4 * (TILE + 2), len(strip.clips) * (TILE + 4 + blocks * BAR + GAP))

@@ -1,0 +1,107 @@
+"""The figures of a data set's points, each with the caption that says how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bench.record import Result
+from reports import figures
+from reports.axes import Cost
+from reports.charts import costs_of
+from reports.published.points import published_points
+
+LINES = 12  # points of a figure that has a line or a row for each
+T = TypeVar("T", bound=Sized)
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A figure to draw.
+
+    Attributes:
+        name: of its files.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[[], Figure]
+
+
+def captioned_figures(
+    dataset: str,
+    table: pd.DataFrame,
+    ceiling: float | None,
+    results: Mapping[str, Result],
+    macs: Mapping[str, NDArray[np.int64]],
+) -> Iterator[Captioned]:
+    """Those that these points have the numbers for; accuracy against GFLOPs first.
+
+    Args:
+        table: points of a data set, as `reports.load.pool` gives them.
+        ceiling: as `figures.frontier` takes it.
+        results: by experiment id.
+        macs: by experiment id, of some, the executed multiply-adds of each video.
+    """
+    published = published_points(dataset)
+    for cost in costs_of(table):
+        draw = partial(figures.frontier, table, cost, ceiling, published)
+        yield Captioned(cost.file, _of_frontier(table, cost, len(published) > 0), draw)
+    if table["saving_realised"].notna().any():
+        caption = (
+            "Time saved against multiply-adds saved, each beside the dense network of the same weights. On the "
+            "line a saving is perfect; at 0 it is on paper only. Vertical bars: 95% intervals over rounds. Hollow "
+            "points were timed with noise."
+        )
+        yield Captioned("saving", caption, partial(figures.saving, table))
+    if table["utilisation"].notna().any():
+        caption = (
+            "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
+            "device allows, by copying on the left and by matrix products on the right, both measured on it. "
+            "Hollow points were timed with noise."
+        )
+        yield Captioned("roofline", caption, partial(figures.roofline, table))
+    ratios = _of_points(table, lambda name: results[name].metrics.get("kept_ratio_per_block"))
+    if ratios:
+        caption = f"Share of frames that each block computes.{_first(ratios)}"
+        yield Captioned("kept-per-block", caption, partial(figures.kept_per_block, ratios))
+    costs = _of_points(table, macs.get)
+    if costs:
+        caption = (
+            "How many videos cost how many multiply-adds, of points whose videos do not all cost the same. Black: "
+            f"their mean.{_first(costs)}"
+        )
+        yield Captioned("cost-per-video", caption, partial(figures.cost_per_video, costs))
+
+
+def _of_frontier(table: pd.DataFrame, cost: Cost, published: bool) -> str:
+    caption = (
+        f"{table['metric'].iloc[0]} against {cost.label}; a line joins the points of a method that no other point of "
+        "it beats, which are not faded. Vertical bars: 95% interval over videos, or over seeds where there are several."
+    )
+    crowded = table[cost.column].notna().sum() > figures.CROWD
+    caption += f" Of more than {figures.CROWD} points those on lines alone." if crowded else ""
+    caption += " Hollow points were timed with noise and rank nothing." if cost.timed else ""
+    return caption + " Hollow and grey: published figures, as printed." * (published and cost.column == "gflops")
+
+
+def _of_points(table: pd.DataFrame, find: Callable[[str], T | None]) -> dict[str, T]:
+    """What is found of the first LINES points of which something is, by their names."""
+    found: dict[str, T] = {}
+    for name, method, point in table[["experiment_id", "method", "point"]].itertuples(index=False):
+        of = find(name) if len(found) < LINES else None
+        if of is not None and len(of):
+            found[f"{method} {point}"] = of
+    return found
+
+
+def _first(of: Sized) -> str:
+    """What a caption says where not all points are drawn."""
+    return f" The first {LINES} points." if len(of) == LINES else ""
