@@ -32,6 +32,7 @@ from reports import figures
 from reports.captioned import captioned_figures
 from reports.charts import chart_of, source_of
 from reports.findings import findings
+from reports.leftovers import Leftovers
 from reports.load import Read, Records, load_records, without
 from reports.looked import DETAILED, Looked, looked_at
 from reports.looks import looks
@@ -90,7 +91,8 @@ def write_site(
 ) -> Path:
     """Write the report of these records into `out`; returns its index.html.
 
-    The same records give the same bytes: nothing of the time or place of writing is in it.
+    The same records give the same bytes: nothing of the time or place of writing is in it. Files of an earlier report
+    that this one has not are removed; others in the folder stay (reports.leftovers).
 
     Args:
         explain: what ended the work on a point that has no record.
@@ -107,7 +109,11 @@ def write_site(
     recorded = [str(result.values["experiment_id"]) for result in records.results]
     for folder in (out, out / "assets", out / "points"):
         make_folder(folder)
-    return _Site(records, looked, find_unfinished(runs, recorded, explain), out).write()
+    unfinished = find_unfinished(runs, recorded, explain)
+    leftovers = Leftovers(out, ["assets", "points", *sorted(records.table["dataset"].unique())])
+    index = _Site(records, looked, unfinished, out).write()
+    leftovers.remove()
+    return index
 
 
 class _Site:
