@@ -6,10 +6,12 @@ Every file is written under a temporary name, flushed and renamed, so a reader s
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +93,30 @@ def append_line(path: Path, line: str) -> None:
         raise _unwritten(path, error) from error
 
 
+def check_file(path: Path) -> os.stat_result:
+    """The facts of a file; a pipe in its place would be waited for for ever.
+
+    Raises:
+        OSError: where there is none, or something else.
+    """
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        kind = errno.EISDIR if stat.S_ISDIR(facts.st_mode) else errno.EINVAL
+        raise OSError(kind, "Is a directory" if kind == errno.EISDIR else "it is not a file", str(path))
+    return facts
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
+    """The text of a file that may be a stranger's.
+
+    Raises:
+        OSError: as check_file, or where it cannot be read.
+        UnicodeDecodeError: where it is no text, unless `errors` says otherwise.
+    """
+    check_file(path)
+    return path.read_text(errors=errors)
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, none where there is no file; bytes that are no text become U+FFFD.
 
@@ -98,7 +124,7 @@ def read_lines(path: Path) -> list[str]:
         UserError: when it cannot be read.
     """
     try:
-        return path.read_text(errors="replace").splitlines()
+        return read_text(path, errors="replace").splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import socket
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.experiment import SCHEMA, Experiment, from_dict
-from bench.files import write_json
+from bench.files import check_file, read_text, write_json
 from bench.shape import problems
 
 
@@ -69,7 +68,7 @@ def write_evaluated(point: Path, experiment: Experiment, values: dict[str, Any])
 def read_evaluated(point: Path, experiment: Experiment) -> dict[str, Any] | None:
     """What `write_evaluated` kept; None where it is not there whole, with the samples that it is about."""
     try:
-        values = json.loads((point / EVALUATED).read_text())
+        values = json.loads(read_text(point / EVALUATED))
     except (OSError, ValueError, RecursionError):
         return None
     known = isinstance(values, dict) and values.get("schema") == SCHEMA
@@ -109,7 +108,7 @@ def write_heartbeat(folder: Path, stage: str, step: int, steps: int, pace: float
 def read_heartbeat(folder: Path) -> Heartbeat | None:
     """The last sign of life, None where there is none that can be read: it decorates, and nothing depends on it."""
     try:
-        values = json.loads((folder / "heartbeat.json").read_text())
+        values = json.loads(read_text(folder / "heartbeat.json"))
         return Heartbeat(
             int(values["pid"]),
             float(values["time"]),
@@ -143,7 +142,7 @@ class Result:
         # runs/<dataset>/<method>/<training_id>/points/<experiment_id>/result.json
         path = self.path.absolute().parents[4] / Path(str(self.values.get("names", ""))).name
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(read_text(path))
             return {part: [str(name) for name in values[part]] for part in ("classes", "videos")}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {"classes": [], "videos": []}
@@ -203,11 +202,9 @@ def _parsed(path: Path) -> Any:
         ValueError: where it is no JSON, or cannot be.
         OSError: where it cannot be read.
     """
-    facts = path.stat()
-    if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
-        raise ValueError("it is not a file")
-    if facts.st_size > LARGEST_RESULT:
-        raise ValueError(f"it has {facts.st_size} bytes, {LARGEST_RESULT} at most were expected")
+    size = check_file(path).st_size
+    if size > LARGEST_RESULT:
+        raise ValueError(f"it has {size} bytes, {LARGEST_RESULT} at most were expected")
     text = path.read_text()
     values = json.loads(text)
     if "\\ud" in text.lower():

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.files import replacing
+from bench.files import check_file, replacing
 
 CellMap = tuple[int, int, int]
 """Number of a block that computes cells, height and width of its map."""
@@ -112,6 +112,7 @@ def read_samples(path: Path) -> Samples:
         UserError: when the file is missing, damaged or lacks a column.
     """
     try:
+        check_file(path)
         table = pq.read_table(path)
         blocks, cell_maps = _layout(table)
         informative = _matrix(table, "informative", "b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from bench.experiment import POINT_PARTS, Experiment
@@ -53,7 +54,9 @@ def method_labels(experiments: list[Experiment]) -> list[str]:
         telling = {path: value for path, value in flat.items() if usual.get(_peers(experiment, path)) != [value]}
         labels.append(_label(title(experiment), {path: of for path, of in telling.items() if path not in without}))
         idle.append({path: of for path, of in telling.items() if path in without})
-    return _with_trained_frames(_with_idle(labels, idle, experiments), experiments)
+    labels = _with_idle(labels, idle, experiments)
+    labels = _with_training(labels, experiments, _trained_keep, lambda keep: f", trained to keep {keep}")
+    return _with_training(labels, experiments, lambda experiment: experiment.model.frames, _trained_at)
 
 
 def _usual(path: str, counts: Counter[Any]) -> list[Any]:
@@ -94,14 +97,16 @@ def _place(label: str, experiment: Experiment) -> tuple[Any, ...]:
     return (label, experiment.data.dataset, experiment.evaluation.frames, *knobs_of(experiment).items())
 
 
-def _with_trained_frames(labels: list[str], experiments: list[Experiment]) -> list[str]:
-    """Say how many frames a point was trained at where another one differs from it in nothing else."""
-    trained: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+def _with_training(
+    labels: list[str], experiments: list[Experiment], value: Callable[[Experiment], Any], words: Callable[[Any], str]
+) -> list[str]:
+    """Say what a point was trained at where another one differs from it in nothing else."""
+    trained: dict[tuple[Any, ...], set[Any]] = defaultdict(set)
     keys = [_place(label, experiment) for label, experiment in zip(labels, experiments, strict=True)]
     for key, experiment in zip(keys, experiments, strict=True):
-        trained[key].add(experiment.model.frames)
+        trained[key].add(value(experiment))
     return [
-        label + _trained_at(experiment.model.frames) if len(trained[key]) > 1 else label
+        label + words(value(experiment)) if len(trained[key]) > 1 else label
         for label, key, experiment in zip(labels, keys, experiments, strict=True)
     ]
 
@@ -113,6 +118,11 @@ def without_trained_frames(label: str, frames: int) -> str:
 
 def _trained_at(frames: int) -> str:
     return f", trained at {frames} frames"
+
+
+def _trained_keep(experiment: Experiment) -> float | None:
+    """Frames that a network was trained to keep, which a budget may be other than."""
+    return experiment.model.settings.knobs().get("keep")
 
 
 def knobs_of(experiment: Experiment) -> dict[str, float]:

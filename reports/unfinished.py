@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.attempts import read_attempts
 from bench.errors import UserError
 from bench.experiment import from_dict
+from bench.files import read_text
 from bench.record import EVALUATED, read_heartbeat
 from bench.settings import KNOBS
 from reports.labels import knobs_of, title
@@ -128,7 +129,7 @@ def _name(folder: Path) -> str:
     """As its description says; the method's name where there is none that can be read."""
     path = folder / "experiment.json"
     try:
-        experiment = from_dict(json.loads(path.read_text()), str(path))
+        experiment = from_dict(json.loads(read_text(path)), str(path))
     except (OSError, ValueError, RecursionError, UserError):
         return folder.parent.name
     knobs = {name: knobs_of(experiment).get(name) for name in KNOBS}

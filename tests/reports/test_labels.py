@@ -54,6 +54,19 @@ def test_a_budget_stands_for_the_frames_that_are_kept() -> None:
     assert [knobs_of(point) for point in points] == [{"keep": 4}, {"keep": 1}, {"keep": 2}]
 
 
+def test_what_was_trained_to_keep_other_numbers_is_told_apart_at_one_budget() -> None:
+    start = small("scsampler")
+    points = [
+        replace(
+            start,
+            model=replace(start.model, settings=replace(start.model.settings, keep=keep)),  # type: ignore[call-arg]
+            evaluation=replace(start.evaluation, budget=budget),
+        )
+        for keep, budget in ((1, 0), (2, 0), (1, 3), (2, 3))
+    ]
+    assert method_labels(points) == ["SCSampler"] * 2 + [f"SCSampler, trained to keep {keep}" for keep in (1, 2)]
+
+
 def test_budgets_of_a_method_that_decides_itself_are_a_variant_of_it() -> None:
     start = small("afnet", ratio=0.5)
     points = [replace(start, evaluation=replace(start.evaluation, budget=budget)) for budget in (0, 1, 2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from bench.attempts import FILE
+from bench.errors import UserError
 from bench.record import result_files, write_heartbeat
+from bench.samples import read_samples
 from reports import unfinished
 from reports.load import load_records
 from reports.site import write_site
@@ -136,3 +139,30 @@ def test_damaged_records_are_named_with_the_reason(begun: Path, tmp_path: Path) 
     page = html.unescape(front.with_name("environment.html").read_text())
     assert all(f"{path} is not a complete record" in page for path in bad)
     assert "2 damaged records were left out" in front.read_text() and "has no record" in page
+
+
+@pytest.mark.timeout(60)
+def test_pipes_in_the_place_of_files_are_not_waited_for(runs: Path, tmp_path: Path) -> None:
+    """A stranger's folder may hold anything."""
+    shutil.copytree(runs, tmp_path / "runs")
+    point = result_files(tmp_path / "runs")[0].parent
+    training = point.parents[1]
+    for path in (training / "heartbeat.json", *training.parents[1].glob("names-*.json"), point / "clips.jpg"):
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+    with pytest.raises(UserError, match=r"clips\.jpg is missing"):
+        write_site([tmp_path / "runs"], tmp_path / "out")
+    page = write_site([tmp_path / "runs"], tmp_path / "out", on_bad="skip")
+    assert "clips.jpg is missing" in html.unescape((page.parent / "environment.html").read_text())
+    (point / "samples.parquet").unlink()
+    os.mkfifo(point / "samples.parquet")
+    with pytest.raises(UserError, match=r"samples\.parquet .*it is not a file"):
+        read_samples(point / "samples.parquet")
+    unfinished = tmp_path / "more" / "digits-in-motion" / "tsn" / "0123456789ab"
+    (unfinished / "points" / "ba9876543210").mkdir(parents=True)
+    os.mkfifo(unfinished / "experiment.json")
+    (found,) = find_unfinished([tmp_path / "more"], [], last_error)
+    assert found.name == "tsn"
+    os.mkfifo(unfinished / "attempts.jsonl")
+    with pytest.raises(UserError, match=r"attempts\.jsonl cannot be read \(it is not a file\)"):
+        find_unfinished([tmp_path / "more"], [], last_error)
