@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 from reports.comparison.answers import Measured, measure
 from reports.comparison.differences import Difference, Draws, Found, find_differences
 from reports.comparison.frontiers import AXES, Point, contrasts_between, marked, overlap_of, points_of
+from reports.comparison.halves import Halves, by_halves, looks_luckier
 from reports.comparison.sentences import chosen, conclusion, cost_words, no_overlap, stands, written_p
 from reports.comparison.sides import Entry, entries_of
 from reports.load import Records
@@ -72,6 +74,13 @@ class _Meeting:
     measured: Measured
     overlap: tuple[float, float] | None
     found: Found
+    halves: Halves | None = None
+
+    @property
+    def p(self) -> float:
+        """Of the difference; not corrected."""
+        p = self.found.differences[0].p
+        return p if self.halves is None else max(p, self.halves.p)
 
 
 def _pairs(entries: list[Entry], dataset: str, ranked: float) -> list[Pair]:
@@ -89,7 +98,7 @@ def _pairs(entries: list[Entry], dataset: str, ranked: float) -> list[Pair]:
     for one, other in combinations(lists.values(), 2):
         strangers += [(a.method, b.method) for a in one for b in other if a.method != b.method]
     told = [each for each in meetings if each.found.differences]
-    corrected = holm([each.found.differences[0].p for each in told])
+    corrected = holm([each.p for each in told])
     pairs = [_pair(each, p, len(told), dataset) for each, p in zip(told, corrected, strict=True)]
     pairs += [_unmatched(each, dataset) for each in meetings if not each.found.differences]
     met = {each.names for each in meetings}  # which may be of several lists
@@ -107,29 +116,41 @@ def _meetings(entries: list[Entry], measured: Measured, ranked: float) -> list[_
     points = {name: marked(points_of(group, measured), axis) for name, group in groups.items()}
     fronts = {name: [point for point in of if point.on_frontier] for name, of in points.items()}
     best = [point for front in fronts.values() for point in front]
-    draws = Draws(measured, best, ranked) if len(fronts) > 1 else None
+    if len(fronts) == 1:
+        return []
+    draws, every = Draws(measured, best, ranked), _Every(measured, points)
     meetings = []
     for a, b in combinations(sorted(fronts), 2):
-        sides = (fronts[a], fronts[b])
+        sides, chosen_from = (fronts[a], fronts[b]), (points[a], points[b])
         overlap = overlap_of(sides, axis)
         contrasts = [] if overlap is None else contrasts_between(sides, axis, *overlap)[:1]
-        assert draws is not None
-        meetings.append(
-            _Meeting(
-                (a, b), (points[a], points[b]), sides, measured, overlap, find_differences(draws, sides, contrasts)
-            )
-        )
+        found, halves = find_differences(draws, sides, contrasts), None
+        if overlap is not None and looks_luckier(measured, chosen_from, found.differences[0]):
+            halves = by_halves(every.draws, chosen_from, axis, *overlap)
+        meetings.append(_Meeting((a, b), chosen_from, sides, measured, overlap, found, halves))
     return meetings
 
 
+@dataclass(frozen=True)
+class _Every:
+    """Replicates of all points, drawn only where some pair needs them."""
+
+    measured: Measured
+    points: dict[str, list[Point]]
+
+    @cached_property
+    def draws(self) -> Draws:
+        return Draws(self.measured, [point for of in self.points.values() for point in of])
+
+
 def _pair(meeting: _Meeting, p: float, pairs: int, dataset: str) -> Pair:
-    difference = meeting.found.differences[0]
+    difference = replace(meeting.found.differences[0], p=meeting.p)
     where = cost_words(AXES["gflops"], None, meeting.overlap)
     tested = (
-        f"{written_p(difference.p)}, {written_p(p)} as corrected for {pairs} {'pair' if pairs == 1 else 'pairs'} (Holm)"
+        f"{written_p(meeting.p)}, {written_p(p)} as corrected for {pairs} {'pair' if pairs == 1 else 'pairs'} (Holm)"
     )
     sentence = conclusion(meeting.names, meeting.fronts, difference, p, meeting.measured, where, tested)
-    sentence += chosen(meeting.points)
+    sentence += chosen(meeting.points, meeting.halves)
     return Pair(
         *meeting.names, dataset, len(meeting.measured.video), meeting.overlap, difference, float(f"{p:.6g}"), sentence
     )

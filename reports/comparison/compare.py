@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from reports.comparison.answers import Measured, measure
 from reports.comparison.classes import ClassDifference, class_differences
 from reports.comparison.differences import Difference, Draws, find_differences
 from reports.comparison.frontiers import AXES, Contrast, Point, contrasts_between, marked, overlap_of, points_of
+from reports.comparison.halves import by_halves, looks_luckier
 from reports.comparison.sentences import (
     chosen,
     conclusion,
@@ -154,14 +155,20 @@ def _compared(
     overlap = None if axis is None else overlap_of(fronts, axis)
     contrasts = _asked(names, fronts, axis, cost, overlap)
     found = find_differences(Draws(measured, [*fronts[0], *fronts[1]]) if contrasts else None, fronts, contrasts)
-    if axis is not None and not contrasts:
+    main = found.differences[0] if contrasts else None
+    if main is None:
+        assert axis is not None
         sentence = no_overlap(names, fronts, axis)
     else:
-        main = found.differences[0]
+        halves = None
+        if axis is not None and overlap is not None and looks_luckier(measured, points, main):
+            costs = overlap if cost is None else (cost, cost)
+            halves = by_halves(Draws(measured, [*points[0], *points[1]]), points, axis, *costs)
+            main = replace(main, p=max(main.p, halves.p))
         where = own_costs(fronts) if axis is None else cost_words(axis, cost, overlap)
         tested = f"{written_p(main.p)}, {found.test}; one comparison, not corrected"
         sentence = conclusion(names, fronts, main, main.p, measured, where, tested)
-        sentence += chosen(points)
+        sentence += chosen(points, halves)
     trials = trials_among([*sides[0], *sides[1]])
     return Comparison(
         *names,
@@ -173,7 +180,7 @@ def _compared(
         points_b=tuple(points[1]),
         axis="" if axis is None else axis.short,
         overlap=overlap,
-        difference=found.differences[0] if contrasts else None,
+        difference=main,
         matched=tuple(each for each in found.differences if each.at is not None),
         test=found.test,
         covers=covers(names, fronts) if contrasts else "",

@@ -21,6 +21,7 @@ from reports.statistics import (
     degrees_of_freedom,
     interval,
     largest_share,
+    resamples,
     sign_test,
     training_variance,
 )
@@ -91,6 +92,11 @@ class Draws:
         self._variances = {
             point.experiments: self._variance([(1.0, point)]) for point in points if len(point.seeds) > 1
         }
+
+    def means(self, shares: Floats) -> Floats:
+        """(replicates,) mean of (V,) a share of each video, on the videos drawn."""
+        drawn = resamples(len(shares), self.replicates, self._seed)
+        return np.concatenate([shares[videos].mean(axis=1) for videos in drawn])
 
     def trainings(self, weighted: Sequence[tuple[float, Point]]) -> Floats:
         """(replicates,) how far other trainings would move a weighted sum of points, drawn for each replicate.

@@ -79,14 +79,18 @@ def _speed(group: list[Entry]) -> float | None:
 def marked(points: list[Point], axis: Cost) -> list[Point]:
     """In the order of their costs, with what is on the frontier; of equals the first."""
     points = sorted(points, key=lambda point: (getattr(point, axis.column), point.experiments))
+    best = set(front_of(points, [point.accuracy for point in points], axis))
+    return [replace(point, on_frontier=place in best) for place, point in enumerate(points)]
+
+
+def front_of(points: Sequence[Point], accuracy: Sequence[float], axis: Cost) -> list[int]:
+    """Places of the points that no other beats, if these are their accuracies; of equals the first."""
     costs = [getattr(point, axis.column) * (1 if axis.less_is_better else -1) for point in points]
-    best = pareto(costs, [point.accuracy for point in points])
-    seen: set[float] = set()
-    found = []
-    for point, cost, on in zip(points, costs, best, strict=True):
-        found.append(replace(point, on_frontier=on and cost not in seen))
-        seen |= {cost} if on else set()
-    return found
+    found: dict[float, int] = {}
+    for place, on in enumerate(pareto(costs, list(accuracy))):
+        if on:
+            found.setdefault(costs[place], place)
+    return list(found.values())
 
 
 Contrast = tuple[float | None, Floats, Floats]

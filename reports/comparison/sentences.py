@@ -8,6 +8,7 @@ from reports.axes import Cost
 from reports.comparison.answers import Measured
 from reports.comparison.differences import Difference
 from reports.comparison.frontiers import Point
+from reports.comparison.halves import Halves
 from reports.statistics import ALPHA
 
 FEW_SEEDS = 3  # with fewer nobody knows how far trainings differ
@@ -85,15 +86,25 @@ def _limits(names: Sequence[str], fronts: Sequence[list[Point]], trainings: int)
     )
 
 
-def chosen(points: Sequence[Sequence[Point]]) -> str:
-    """What choosing does to lines of only some of their sides' points; "" where both have as many to choose from."""
+def chosen(points: Sequence[Sequence[Point]], halves: Halves | None) -> str:
+    """What choosing does to lines of only some of their sides' points; "" where both have as many to choose from.
+
+    Args:
+        halves: the difference without it, where that was looked at.
+    """
     counts = [(sum(point.on_frontier for point in side), len(side)) for side in points]
     if all(on == of for on, of in counts) or len({of for _, of in counts}) == 1:
         return ""
     said = ", ".join(f"{name} {on} of {of}" for name, (on, of) in zip("AB", counts, strict=True))
-    return (
+    text = (
         f" Each line joins the points that no other of its side beats on these videos ({said}), which makes the side "
-        "that has more to choose from look better than it is."
+        "that has more to choose from look better than it is"
+    )
+    if halves is None:
+        return f"{text}."
+    return (
+        f"{text}: chosen on one half of the videos and compared on the other, A - B is {halves.value:+.2f} "
+        f"({halves.low:+.2f} to {halves.high:+.2f}), and no p above is below the {halves.p:.2g} of that."
     )
 
 

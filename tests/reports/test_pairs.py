@@ -125,9 +125,13 @@ def test_seeds_are_said(write: Writer) -> None:
     assert "1 of 2 points is of one seed" in part["how"]
 
 
-def test_points_that_another_of_the_method_beats_are_not_read(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("half", "count"), [(pairs.HALF, 3), (1e3, 2)])
+def test_points_that_another_of_the_method_beats_are_read_where_there_is_time(
+    write: Writer, monkeypatch: pytest.MonkeyPatch, half: float, count: int
+) -> None:
+    monkeypatch.setattr(pairs, "HALF", half)
     best = write(point("tsn", 4), answers(0.9))
-    write(point("tsn", 8), answers(0.1), gmacs=2)
+    beaten = write(point("tsn", 8), answers(0.1), gmacs=2)
     other = write(point("tsm", 4), answers(0.5))
     read: list[str] = []
 
@@ -136,8 +140,9 @@ def test_points_that_another_of_the_method_beats_are_not_read(write: Writer, mon
         return read_samples(path)
 
     monkeypatch.setattr(comparison_answers, "read_samples", noted)
-    parts_of(metrics_of_samples(write.runs))
-    assert sorted(read) == sorted([best.experiment_id, other.experiment_id])
+    (part,) = parts_of(metrics_of_samples(write.runs))
+    assert sorted(read) == sorted([each.experiment_id for each in (best, other, beaten)[:count]])
+    assert ("each half of the videos chooses for the other" in part["how"]) == (count == 3)
 
 
 def metrics_of_samples(runs: Path) -> Path:

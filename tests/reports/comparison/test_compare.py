@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -130,6 +131,36 @@ def test_choosing_among_more_points_is_said(write: Writer) -> None:
     assert "(A 2 of 2, B 2 of 3)" in pair.sentence
     write(point("tsm", 8), answers(0.1, 1, 100), gmacs=8)
     assert "Each line" not in compared(write).sentence, "as many on both sides"
+
+
+def test_a_lead_of_more_points_is_looked_at_by_halves(write: Writer) -> None:
+    """What each half of the videos chooses for the other, by hand."""
+    videos, frames = 200, (4, 6, 8, 10, 12, 14, 16)
+    right = {each: answers(0.6, number, videos) for number, each in enumerate(frames)}
+    for each in frames:
+        write(point("tsn", each), right[each], gmacs=each)
+    low, high = right[4] & (np.arange(videos) % 3 > 0), answers(0.5, 99, videos)
+    for each, answered in ((4, low), (16, high)):
+        write(point("tsm", each), answered, gmacs=each)
+    found = compared(write, at="gflops=14")
+    assert found.difference is not None and found.difference.value > 0
+    shares, half = np.zeros(videos), np.arange(videos) % 2
+    for h, (sign, of) in product((0, 1), ((1, right), (-1, {4: low, 16: high}))):
+        chosen = [
+            each for each in of if all(of[each][half != h].mean() > of[k][half != h].mean() for k in of if k < each)
+        ]
+        line = [np.interp(14, chosen, [of[each][video] for each in chosen]) for video in range(videos)]
+        shares[half == h] += sign * np.array(line)[half == h]
+    said = re.search(
+        r"compared on the other, A - B is ([-+.\d]+) \(([-+.\d]+) to ([-+.\d]+)\), and no p above", found.sentence
+    )
+    assert said is not None
+    value, least, most = map(float, said.groups())
+    assert value == pytest.approx(100 * shares.mean(), abs=0.006)
+    spread = 1.96 * 100 * shares.std() / videos**0.5
+    assert (least, most) == pytest.approx((value - spread, value + spread), rel=0.1)
+    p = float(re.findall(r"is below the ([\d.e-]+) of that", found.sentence)[0])
+    assert found.difference.p >= p * 0.99
 
 
 def test_nothing_is_concluded_of_tiny_trials(write: Writer) -> None:

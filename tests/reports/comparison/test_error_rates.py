@@ -13,7 +13,8 @@ from reports.comparison import answers as comparison_answers
 from reports.comparison.answers import Measured
 from reports.comparison.classes import class_differences
 from reports.comparison.differences import Difference, Draws, find_differences
-from reports.comparison.frontiers import Point
+from reports.comparison.frontiers import AXES, Point, contrasts_between, marked, overlap_of
+from reports.comparison.halves import by_halves, looks_luckier
 
 ACCURACY = 0.7
 
@@ -70,6 +71,43 @@ def test_small_p_of_several_seeds_are_as_rare_as_they_say(seeds: int) -> None:
     """A correction for many comparisons rests on p far below 0.05."""
     found = differences(500, (seeds, seeds), (0.2, 0.2))
     assert np.mean([each.p < 0.01 for each in found]) <= 0.02
+
+
+def luckier(counts: tuple[int, int], videos: int = 300) -> list[tuple[float, float]]:
+    """Of comparisons of so many points with so many, all as good: p as it is, and as halves have it."""
+    rng, found, axis = np.random.default_rng(0), [], AXES["gflops"]
+    for _ in range(200):
+        hard, answers, sides = rng.normal(size=videos), dict[str, NDArray[np.bool_]](), []
+        for side, number in zip("AB", counts, strict=True):
+            ids = [f"{side}{place}" for place in range(number)]
+            answers |= {each: trained(rng, hard, 0.0) for each in ids}
+            costs = np.linspace(1, 10, number)
+            sides.append(
+                marked(
+                    [
+                        Point(each, (0,), (each,), (each,), each, 100 * float(answers[each].mean()), cost, 1.0)
+                        for each, cost in zip(ids, costs.tolist(), strict=True)
+                    ],
+                    axis,
+                )
+            )
+        measured = Measured(np.arange(videos), 0, np.zeros(videos, np.int64), None, answers, {})
+        fronts = [[point for point in side if point.on_frontier] for side in sides]
+        overlap = overlap_of(fronts, axis)
+        if overlap is not None:
+            contrast = contrasts_between(fronts, axis, *overlap)[:1]
+            (main,) = find_differences(Draws(measured, [*fronts[0], *fronts[1]]), fronts, contrast).differences
+            p = main.p
+            if looks_luckier(measured, sides, main):
+                p = max(p, by_halves(Draws(measured, [*sides[0], *sides[1]]), sides, axis, *overlap).p)
+            found.append((main.p, p))
+    return found
+
+
+def test_more_points_to_choose_from_are_no_lead() -> None:
+    before, after = np.array(luckier((30, 3))).T
+    assert np.mean(before < 0.05) > 0.1, "which is why each half of the videos chooses for the other"
+    assert np.mean(after < 0.05) <= 0.06
 
 
 def of_classes(shares: NDArray[np.float64], trainings: int) -> Measured:
