@@ -161,8 +161,9 @@ def _names(table: pd.DataFrame, cost: Cost, kinds: Looks) -> list[Name]:
     names: list[list[Name]] = [[], []]
     for method, (colour, _) in kinds.items():
         rows = table[table["method"] == method]
-        for best, row in zip(cost.unbeaten(rows), rows.to_dict("records"), strict=True):
-            names[not best].append(Name(row[cost.column], row["value"], row["point"], colour))
+        places = (rows[column].tolist() for column in (cost.column, "value", "point"))
+        for best, x, y, point in zip(cost.unbeaten(rows), *places, strict=True):
+            names[not best].append(Name(x, y, point, colour))
     return names[0][: 2 * CROWD] if len(table) > CROWD else names[0] + names[1]
 
 

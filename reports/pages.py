@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.metrics import METRICS
 from bench.record import Result
+from reports.frames import rows_in
 from reports.tables import COLUMNS, MISSING, rows_of, shown, text_of
 
 # Rows of a page's table; all of them are in the files beside it.
@@ -39,7 +40,7 @@ def table_of(table: pd.DataFrame, caption: str) -> dict[str, Any]:
     texts = [column.decimals is None for column in columns]
     rows = [
         {"id": row["experiment_id"], "name": f"{row['method']} {row['point']}", "cells": written, "texts": texts}
-        for row, written in zip(kept.to_dict("records"), rows_of(kept, columns), strict=True)
+        for row, written in zip(rows_in(kept), rows_of(kept, columns), strict=True)
     ]
     return {
         "rows": rows,

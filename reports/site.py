@@ -35,6 +35,7 @@ from reports import figures
 from reports.charts import chart_of, costs_of, source_of
 from reports.filmstrip import draw_filmstrip
 from reports.findings import findings
+from reports.frames import rows_in
 from reports.load import Read, Records, load_records, without
 from reports.looks import looks
 from reports.pages import point_page, slugs, table_of
@@ -356,7 +357,7 @@ class _Site:
 
     def _points(self) -> None:
         by_point = self.records.table.groupby("point_id", sort=False).groups
-        rows = self.records.table.to_dict("records")
+        rows = rows_in(self.records.table)
         for row in rows:
             name = str(row["experiment_id"])
             others = [rows[place] for place in by_point[row["point_id"]] if rows[place] is not row]
