@@ -38,7 +38,7 @@ from reports.findings import findings
 from reports.frames import rows_in
 from reports.load import Read, Records, load_records, without
 from reports.looks import looks
-from reports.pages import point_page, slugs, table_of
+from reports.pages import Described, facts, point_page, slugs, table_of
 from reports.pairs import HEADINGS, pairs_page
 from reports.published.beside import write_published
 from reports.published.points import published_points
@@ -164,6 +164,7 @@ class _Site:
         self.templates = Environment(
             loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
         )
+        self.templates.filters["facts"] = facts
         methods = list(dict.fromkeys(records.pooled["method"]))
         self.methods = {name: f"method-{file}.html" for name, file in slugs(methods).items()}
         self.pairs = pairs_page(records, self.methods)
@@ -357,11 +358,11 @@ class _Site:
 
     def _points(self) -> None:
         by_point = self.records.table.groupby("point_id", sort=False).groups
-        rows = rows_in(self.records.table)
+        rows, described = rows_in(self.records.table), Described()
         for row in rows:
             name = str(row["experiment_id"])
             others = [rows[place] for place in by_point[row["point_id"]] if rows[place] is not row]
-            point = point_page(row, self.results[name], others)
+            point = point_page(row, self.results[name], others, described)
             point |= {"strips": [], "without_strips": ""}
             strip = self.strips.get(name)
             if strip is not None:
