@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,13 @@ class Kind:
     holds: Callable[[Any], bool]
 
 
-def _between(low: float, high: float, value: Any) -> bool:
-    return type(value) in (int, float) and low <= value <= high
-
-
 # Whatever is measured here is below this; infinity, which JSON can hold in Python, is not.
 LARGEST = 2.0**63
-NUMBER = Kind("a number", lambda value: _between(-LARGEST, LARGEST, value))
-POSITIVE = Kind("a number above 0", lambda value: _between(0, LARGEST, value) and value > 0)
-SHARE = Kind("a number from 0 to 1", lambda value: _between(0, 1, value))
-PERCENT = Kind("a number from 0 to 100", lambda value: _between(0, 100, value))
+_REAL = (int, float)  # a switch, though an int to Python, is neither
+NUMBER = Kind("a number", lambda value: type(value) in _REAL and -LARGEST <= value <= LARGEST)
+POSITIVE = Kind("a number above 0", lambda value: type(value) in _REAL and 0 < value <= LARGEST)
+SHARE = Kind("a number from 0 to 1", lambda value: type(value) in _REAL and 0 <= value <= 1)
+PERCENT = Kind("a number from 0 to 100", lambda value: type(value) in _REAL and 0 <= value <= 100)
 QUARTILES = Kind(
     "two numbers above 0", lambda value: isinstance(value, list) and len(value) == 2 and all(map(POSITIVE.holds, value))
 )
@@ -145,7 +142,7 @@ RESULT: Shape = {
 
 def problems(values: dict[str, Any]) -> list[str]:
     """What keeps parsed JSON from being a result, in words; nothing where it is one."""
-    found = list(_problems(values, RESULT, ""))
+    found = _problems(values, RESULT)
     if not found:
         scenarios = values["timing"]["scenarios"]
         if set(scenarios["offline"]) != set(scenarios["single_stream"]):
@@ -163,18 +160,22 @@ def problems(values: dict[str, Any]) -> list[str]:
     return found
 
 
-def _problems(value: Any, expected: Shape | Kind, path: str) -> Iterator[str]:
-    if isinstance(expected, Kind):
-        if not expected.holds(value):
-            yield f"{path} is {reprlib.repr(value)}, expected {expected.name}"
-    elif not isinstance(value, dict):
-        yield f"{path} is {reprlib.repr(value)}, expected an object"
-    else:
-        for entry, inner in expected.items():
-            name, optional = entry.removesuffix("?"), entry.endswith("?")
-            for key in list(value) if name == "*" else [name]:
-                where = f"{path}.{key}" if path else key
-                if key in value:
-                    yield from _problems(value[key], inner, where)
-                elif not optional:
-                    yield f"{where} is missing"
+def _problems(values: Any, expected: Shape, path: str = "") -> list[str]:
+    if not isinstance(values, dict):
+        return [f"{path} is {reprlib.repr(values)}, expected an object"]
+    found = []
+    for entry, inner in expected.items():
+        name = entry.removesuffix("?")
+        for key in values if name == "*" else (name,):
+            if key not in values:
+                if name == entry:
+                    found.append(f"{_joined(path, key)} is missing")
+            elif not isinstance(inner, Kind):
+                found += _problems(values[key], inner, _joined(path, key))
+            elif not inner.holds(values[key]):
+                found.append(f"{_joined(path, key)} is {reprlib.repr(values[key])}, expected {inner.name}")
+    return found
+
+
+def _joined(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -32,6 +32,7 @@ from reports.placing import Name, write_names
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH, HEIGHT = 6.4, 4.2  # inches: a column and a half of a two-column paper
+DPI = 160  # of png, and of crowds in svg and pdf
 CROWD = 60  # points of a figure from which not all of them are named
 MANY = 1000  # of one kind from which they are no longer shapes of their own in svg and pdf
 TALL = 24  # names of a legend's column, and lines of a curve at most
@@ -60,9 +61,13 @@ def save(figure: Figure, folder: Path, name: str) -> dict[str, str]:
     }
     _rasterise(figure)
     with plt.rc_context(style()):
+        # Once for all formats: each would draw everything a second time to find its own, a hair off the others.
+        figure.set_dpi(DPI)
+        figure.draw_without_rendering()
+        box = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
         for suffix in FORMATS:
             drawn = io.BytesIO()
-            figure.savefig(drawn, format=suffix, dpi=160, bbox_inches="tight", metadata=metadata[suffix])
+            figure.savefig(drawn, format=suffix, dpi=DPI, bbox_inches=box, metadata=metadata[suffix])
             with replacing(folder / f"{name}.{suffix}") as file:
                 file.write(drawn.getbuffer())
     plt.close(figure)
@@ -162,8 +167,9 @@ def _names(table: pd.DataFrame, cost: Cost, kinds: Looks) -> list[Name]:
     names: list[list[Name]] = [[], []]
     for method, (colour, _) in kinds.items():
         rows = table[table["method"] == method]
-        for best, row in zip(cost.unbeaten(rows), rows.to_dict("records"), strict=True):
-            names[not best].append(Name(row[cost.column], row["value"], row["point"], colour))
+        places = (rows[column].tolist() for column in (cost.column, "value", "point"))
+        for best, x, y, point in zip(cost.unbeaten(rows), *places, strict=True):
+            names[not best].append(Name(x, y, point, colour))
     return names[0][: 2 * CROWD] if len(table) > CROWD else names[0] + names[1]
 
 

@@ -105,14 +105,14 @@ TEX_SPECIALS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
+_TEX = str.maketrans(TEX_SPECIALS)
 
 
 def escape_tex(text: str) -> str:
     """Text as LaTeX would print it, on one line; what is not ASCII stays, as UTF-8, and what is no character goes."""
-    plain = " ".join(text.split())
-    escaped = "".join(TEX_SPECIALS.get(character, character) for character in plain if character.isprintable())
+    plain = "".join(filter(str.isprintable, " ".join(text.split())))
     # Two hyphens in a row would be a dash.
-    return re.sub("-(?=-)", "-{}", escaped)
+    return re.sub("-(?=-)", "-{}", plain.translate(_TEX))
 
 
 def as_tex(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> str:
@@ -192,15 +192,16 @@ def write_formats(
     Raises:
         UserError: naming the file that cannot be written.
     """
-    for suffix, write in WRITERS.items():
-        write_text(folder / f"{name}.{suffix}", write(columns, rows, caption))
-    write_text(folder / f"{name}.csv", as_csv(frame))
-    return as_html(columns, rows, caption)
+    texts = {suffix: write(columns, rows, caption) for suffix, write in WRITERS.items()} | {"csv": as_csv(frame)}
+    for suffix, text in texts.items():
+        write_text(folder / f"{name}.{suffix}", text)
+    return texts["html"]
 
 
 def as_csv(frame: pd.DataFrame) -> str:
     """Every column and digit; a text that a spreadsheet would compute begins with an apostrophe."""
-    return str(frame.map(_as_text).to_csv(index=False, lineterminator="\n"))
+    texts = frame.select_dtypes(exclude=["number", "bool"]).map(_as_text)
+    return str(frame.assign(**texts).to_csv(index=False, lineterminator="\n"))
 
 
 def _as_text(value: Any) -> Any:

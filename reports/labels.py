@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.experiment import POINT_PARTS, Experiment
+from bench.fields import plain
 from bench.methods import find_method
 from bench.settings import KNOBS
 
@@ -43,18 +44,23 @@ def method_labels(experiments: list[Experiment]) -> list[str]:
     most.
     """
     fields = [_flat(experiment) for experiment in experiments]
+    # Of thousands most are alike in all of these; a method's on a data set have fields of the same names.
+    kinds = [(of.data.dataset, of.model.method, *flat.values()) for of, flat in zip(experiments, fields, strict=True)]
+    alike = dict(zip(kinds, zip(experiments, fields, strict=True), strict=True))
     values: dict[tuple[str, ...], Counter[Any]] = defaultdict(Counter)
-    for experiment, flat in zip(experiments, fields, strict=True):
+    for kind, count in Counter(kinds).items():
+        experiment, flat = alike[kind]
         for path in flat.keys() - _without_effect(experiment):
-            values[_peers(experiment, path)][flat[path]] += 1
+            values[_peers(experiment, path)][flat[path]] += count
     usual = {peers: _usual(peers[0], counts) for peers, counts in values.items()}
-    labels, idle = [], []
-    for experiment, flat in zip(experiments, fields, strict=True):
+    told, idle = {}, {}
+    for kind, (experiment, flat) in alike.items():
         without = _without_effect(experiment)
         telling = {path: value for path, value in flat.items() if usual.get(_peers(experiment, path)) != [value]}
-        labels.append(_label(title(experiment), {path: of for path, of in telling.items() if path not in without}))
-        idle.append({path: of for path, of in telling.items() if path in without})
-    labels = _with_idle(labels, idle, experiments)
+        told[kind] = {path: of for path, of in telling.items() if path not in without}
+        idle[kind] = {path: of for path, of in telling.items() if path in without}
+    labels = [_label(title(experiment), told[kind]) for experiment, kind in zip(experiments, kinds, strict=True)]
+    labels = _with_idle(labels, [idle[kind] for kind in kinds], experiments)
     labels = _with_training(labels, experiments, _trained_keep, lambda keep: f", trained to keep {keep}")
     return _with_training(labels, experiments, lambda experiment: experiment.model.frames, _trained_at)
 
@@ -135,10 +141,9 @@ def knobs_of(experiment: Experiment) -> dict[str, float]:
 
 def _flat(experiment: Experiment) -> dict[str, Any]:
     """The fields that make the experiment's id, by dotted name, without those told elsewhere."""
-    values = experiment.to_dict()
     found: dict[str, Any] = {}
     for part in POINT_PARTS:
-        for name, value in values[part].items():
+        for name, value in plain(getattr(experiment, part)).items():
             if name == "settings":
                 found.update({f"{part}.settings.{inner}": of for inner, of in value.items()})
             else:

@@ -16,6 +16,7 @@ from bench.record import Result, read_result, result_files
 from bench.samples import read_samples
 from bench.savings import saving_realised
 from bench.settings import KNOBS
+from reports.frames import rows_in
 from reports.labels import knobs_of, title
 from reports.seeds import merge_seeds, wilson
 from reports.sharing import Shared
@@ -135,7 +136,7 @@ def pool(table: pd.DataFrame) -> pd.DataFrame:
     """
     by_point = table.groupby("point_id", sort=False).groups
     points = []
-    for row in merge_seeds(table).to_dict("records"):
+    for row in rows_in(merge_seeds(table)):
         ids, values = [row["experiment_id"]], [row["value"]]
         if row["seeds"] > 1:
             records = table.loc[by_point[row["point_id"]]]

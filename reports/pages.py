@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup, escape
 
 from bench.metrics import METRICS
 from bench.record import Result
 from reports.formats import MISSING
+from reports.frames import rows_in
+from reports.seeds import is_missing
 from reports.tables import COLUMNS, rows_of, shown, text_of
 
 # Rows of a page's table; all of them are in the files beside it.
@@ -40,7 +44,7 @@ def table_of(table: pd.DataFrame, caption: str) -> dict[str, Any]:
     texts = [column.decimals is None for column in columns]
     rows = [
         {"id": row["experiment_id"], "name": f"{row['method']} {row['point']}", "cells": written, "texts": texts}
-        for row, written in zip(kept.to_dict("records"), rows_of(kept, columns), strict=True)
+        for row, written in zip(rows_in(kept), rows_of(kept, columns), strict=True)
     ]
     return {
         "rows": rows,
@@ -66,12 +70,39 @@ def short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def point_page(row: dict[str, Any], result: Result, seeds: list[dict[str, Any]]) -> dict[str, Any]:
+def facts(pairs: Iterable[tuple[str, str]]) -> Markup:
+    """Names and texts as rows of a list, escaped."""
+    return Markup("".join([_fact(name, text) for name, text in pairs]))
+
+
+@lru_cache(maxsize=4096)
+def _fact(name: str, text: str) -> str:
+    return f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>\n"
+
+
+class Described:
+    """Parts of experiments as rows of a page; of a part that many records share (see reports.sharing) made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int], Markup] = {}
+
+    def rows(self, name: str, part: Any) -> Markup:
+        """Of the part of this name, which is kept as it is while these are."""
+        key = (name, id(part))
+        if key not in self._made:
+            self._made[key] = facts((field, short(value) or MISSING) for field, value in flat({name: part}))
+        return self._made[key]
+
+
+def point_page(
+    row: dict[str, Any], result: Result, seeds: list[dict[str, Any]], described: Described
+) -> dict[str, Any]:
     """The page of one record.
 
     Args:
         row: of the table of records.
         seeds: other records of the same point.
+        described: what was made of other records' experiments.
     """
     values = result.values
     return {
@@ -79,7 +110,7 @@ def point_page(row: dict[str, Any], result: Result, seeds: list[dict[str, Any]])
         "warnings": values["warnings"],
         "numbers": _headline(row),
         "metrics": _metrics(result.metrics),
-        "experiment": [(name, short(value) or MISSING) for name, value in flat(values["experiment"])],
+        "experiment": [described.rows(name, part) for name, part in values["experiment"].items()],
         "made": _made(values),
         "others": [
             {"id": other["experiment_id"], "seed": other["seed"], "value": f"{other['value']:.2f}%"} for other in seeds
@@ -88,12 +119,8 @@ def point_page(row: dict[str, Any], result: Result, seeds: list[dict[str, Any]])
 
 
 def _headline(row: dict[str, Any]) -> list[tuple[str, str]]:
-    columns = [column for column in COLUMNS if column.name not in ("method", "seeds") and _has(row, column.name)]
-    return [(column.heading, text_of(row, column)) for column in columns]
-
-
-def _has(row: dict[str, Any], name: str) -> bool:
-    return row.get(name) is not None and not pd.isna(row[name])
+    columns = [column for column in COLUMNS if column.name not in ("method", "seeds")]
+    return [(each.heading, text_of(row, each)) for each in columns if not is_missing(row.get(each.name))]
 
 
 def _metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:

@@ -157,9 +157,9 @@ def _ablations(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[(table["name"] == "afnet") & table["keep"].isna()]
     if rows.empty:
         return rows
-    groups = [of for _, of in rows.groupby(["frames", "ratio", "backbone"], dropna=False)]
-    largest = max(groups, key=lambda of: of["method"].nunique())
-    return largest if largest["method"].nunique() > 1 else rows.iloc[:0]
+    groups = rows.groupby(["frames", "ratio", "backbone"], dropna=False)
+    settings = groups["method"].nunique()
+    return rows[groups.ngroup() == settings.argmax()] if settings.max() > 1 else rows.iloc[:0]
 
 
 def _answer_ablations(rows: pd.DataFrame) -> str:

@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 
 from bench.settings import KNOBS
+from reports.frames import rows_in
 
 
 def is_missing(value: Any) -> bool:
     """Whether a cell of a frame has nothing in it."""
-    return value is None or bool(pd.isna(value))
+    # NaN alone differs from itself.
+    return value is None or bool(value != value)
 
 
 def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -63,7 +65,7 @@ def merge_seeds(table: pd.DataFrame) -> pd.DataFrame:
     videos of one seed, which all seeds share. A number that a seed lacks is missing, as are times of several devices.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in table.to_dict("records"):
+    for row in rows_in(table):
         own = (None if is_missing(row.get(name)) else row[name] for name in IDENTITY)
         key = (row["point_id"],) if "point_id" in row else (_without_seed(row), *own)
         groups[key].append(row)

@@ -32,11 +32,12 @@ from reports import figures
 from reports.captioned import captioned_figures
 from reports.charts import chart_of, source_of
 from reports.findings import findings
+from reports.frames import rows_in
 from reports.leftovers import Leftovers
 from reports.load import Read, Records, load_records, without
 from reports.looked import DETAILED, Looked, looked_at
 from reports.looks import looks
-from reports.pages import point_page, slugs, table_of
+from reports.pages import Described, facts, point_page, slugs, table_of
 from reports.pairs import HEADINGS, pairs_page
 from reports.published.beside import write_published
 from reports.published.points import published_points
@@ -127,6 +128,7 @@ class _Site:
         self.templates = Environment(
             loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
         )
+        self.templates.filters["facts"] = facts
         methods = list(dict.fromkeys(records.pooled["method"]))
         self.methods = {name: f"method-{file}.html" for name, file in slugs(methods).items()}
         self.pairs = pairs_page(records, self.methods)
@@ -276,11 +278,11 @@ class _Site:
 
     def _points(self) -> None:
         by_point = self.records.table.groupby("point_id", sort=False).groups
-        rows = self.records.table.to_dict("records")
+        rows, described = rows_in(self.records.table), Described()
         for row in rows:
             name = str(row["experiment_id"])
             others = [rows[place] for place in by_point[row["point_id"]] if rows[place] is not row]
-            point = point_page(row, self.results[name], others)
+            point = point_page(row, self.results[name], others, described)
             point |= {"strips": [], "without_strips": ""}
             strip = self.looked.strips.get(name)
             if strip is not None:

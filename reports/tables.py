@@ -17,6 +17,7 @@ from bench.experiment import Experiment
 from bench.files import write_text
 from bench.methods import METHODS
 from reports.formats import MISSING, NOISY, Cell, Column, as_csv, write_formats
+from reports.frames import rows_in
 from reports.seeds import is_missing, merge_seeds, wilson
 
 
@@ -144,7 +145,7 @@ def cells(row: Mapping[str, Any], columns: Sequence[Column] = COLUMNS, best: Seq
 
 def rows_of(points: pd.DataFrame, columns: Sequence[Column]) -> list[list[Cell]]:
     """All of them, with what is best in each column."""
-    rows: list[dict[str, Any]] = points.to_dict("records")
+    rows = rows_in(points)
     winners = {column.name: best_of(rows, column) for column in columns}
     return [
         cells(row, columns, [name for name, positions in winners.items() if position in positions])
@@ -182,9 +183,10 @@ def describe(points: pd.DataFrame, rows: list[list[Cell]], title: str, experimen
             "Bold: the best of a column, and what cannot be told from it: 95% intervals overlap, of videos/s quartiles "
             "do, other times are no further apart than two runs of the same (A/A)."
         )
-    if any(map(_is_noisy, points.to_dict("records"))):
+    told = rows_in(points.filter(["name", "noisy"]))
+    if any(map(_is_noisy, told)):
         sentences.append("Noisy times rank nothing.")
-    if any(row.get("name") in METHODS and METHODS[row["name"]].answers for row in points.to_dict("records")):
+    if any(row.get("name") in METHODS and METHODS[row["name"]].answers for row in told):
         sentences.append("Neither do oracles, which are told the answer.")
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -106,12 +106,10 @@ def _inside(folder: Path) -> list[str]:
         return []
 
 
-def _look(runs: Path, folder: Path, recorded: Collection[str], explain: Explain) -> Unfinished:
+def _look(runs: Path, folder: Path, recorded: set[str], explain: Explain) -> Unfinished:
     begun = set(_inside(folder / "points"))
     begun |= {name for each in read_attempts(folder) for name in each.points}
-    missing = [
-        name for name in sorted(begun - set(recorded)) if not (folder / "points" / name / "result.json").exists()
-    ]
+    missing = [name for name in sorted(begun - recorded) if not (folder / "points" / name / "result.json").exists()]
     if not missing:
         return Unfinished("", "", (), 0, "", {})
     causes = {name: _cut(explain(runs, folder, name)) for name in missing}

@@ -13,6 +13,7 @@ from bench.data.known import KNOWN
 from bench.experiment import Experiment
 from bench.methods import find_method
 from reports.formats import Column, write_formats
+from reports.frames import rows_in
 from reports.published.figures import METRICS, Published, published_figures
 from reports.published.kinds import NAMES, OF_TRAINING, Kind, Printed, kind_of, kind_of_published
 from reports.seeds import JOINED, merge_seeds
@@ -53,14 +54,15 @@ def beside_published(
         kind = kind_of_published(figure)
         if kind is not None:
             known.setdefault((kind, METRICS[figure.metric]), []).append(figure)
+    kinds = {name: kind for name in table["experiment_id"] if (kind := kind_of(experiments[name]))}
     rows = []
-    for row in merge_seeds(table).to_dict("records"):
+    for row in rows_in(merge_seeds(table[table["experiment_id"].isin(list(kinds))])):
         # Of a row of several seeds the first stands for all: they differ in nothing else.
-        experiment = experiments[row["experiment_id"].split(JOINED)[0]]
-        kind = kind_of(experiment)
-        for metric in ("map", "top1") if kind is not None else ():
+        name = row["experiment_id"].split(JOINED)[0]
+        for metric in ("map", "top1"):
             if pd.notna(row.get(metric)):
-                rows += [_pair(row, experiment, figure, metric) for figure in known.get((kind, metric), [])]  # type: ignore[arg-type]
+                alike = known.get((kinds[name], metric), [])
+                rows += [_pair(row, experiments[name], figure, metric) for figure in alike]
     return pd.DataFrame(rows, columns=[name for column in TABLE for name in (column.name, column.upto) if name])
 
 

@@ -190,11 +190,13 @@ def kind_of_published(figure: Published) -> Kind | None:
 def kind_of(experiment: Experiment) -> Kind | None:
     """None where the point is of no published kind: its decisions ignored, overruled, or other classes."""
     method, dataset = find_method(experiment.model.method), experiment.data.dataset
-    settings = dataclasses.asdict(experiment.model.settings) | knobs_of(experiment)
+    if dataset not in KNOWN or experiment.data.classes != KNOWN[dataset].classes:
+        return None
     overruled = experiment.evaluation.budget and "keep" not in experiment.model.settings.knobs()
     ignored = method.skips and experiment.evaluation.execution == "dense"
-    if overruled or ignored or dataset not in KNOWN or experiment.data.classes != KNOWN[dataset].classes:
+    if overruled or ignored:
         return None
+    settings = dataclasses.asdict(experiment.model.settings) | knobs_of(experiment)
     return Kind(
         experiment.model.method,
         experiment.model.backbone,

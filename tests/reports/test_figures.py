@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from reports.axes import COSTS, pareto
-from reports.figures import CROWD, MANY, curve, frontier, kept_per_block, roofline, save, saving
+from reports.figures import CROWD, DPI, MANY, curve, frontier, kept_per_block, roofline, save, saving
 
 TABLE = pd.DataFrame(
     {
@@ -258,3 +259,15 @@ def test_a_crowd_is_one_picture_in_svg(tmp_path: Path, count: int, pictures: int
     text = (tmp_path / "figure.svg").read_text()
     assert text.count("<image") == pictures
     assert "GFLOPs per video" in text
+
+
+def test_every_format_shows_the_same_part_of_the_figure(tmp_path: Path) -> None:
+    save(by_gflops(TABLE, 0.5), tmp_path, "figure")
+    height, width = plt.imread(tmp_path / "figure.png").shape[:2]
+    svg = re.search(r'viewBox="0 0 (\S+) (\S+)"', (tmp_path / "figure.svg").read_text())
+    pdf = re.search(rb"/MediaBox \[ 0 0 (\S+) (\S+) \]", (tmp_path / "figure.pdf").read_bytes())
+    assert svg and pdf
+    points = [float(side) for side in svg.groups()]
+    # A point is 1/72 inch; pixels are whole.
+    assert points == pytest.approx([72 / DPI * width, 72 / DPI * height], abs=72 / DPI)
+    assert [float(side) for side in pdf.groups()] == pytest.approx(points, abs=1e-5)
