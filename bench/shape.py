@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ class Kind:
 
 # Whatever is measured here is below this; infinity, which JSON can hold in Python, is not.
 LARGEST = 2.0**63
+ROUNDING = 1e-9
 _REAL = (int, float)  # a switch, though an int to Python, is neither
 NUMBER = Kind("a number", lambda value: type(value) in _REAL and -LARGEST <= value <= LARGEST)
 POSITIVE = Kind("a number above 0", lambda value: type(value) in _REAL and 0 < value <= LARGEST)
@@ -142,22 +143,27 @@ RESULT: Shape = {
 
 def problems(values: dict[str, Any]) -> list[str]:
     """What keeps parsed JSON from being a result, in words; nothing where it is one."""
-    found = _problems(values, RESULT)
-    if not found:
-        scenarios = values["timing"]["scenarios"]
-        if set(scenarios["offline"]) != set(scenarios["single_stream"]):
-            found.append("timing.scenarios.offline and single_stream differ in their executions")
-        macs, roofline = values["macs"], values["timing"]["roofline"]
-        if len(macs["per_unit"]) != len(macs["all_units"]):
-            found.append("macs.per_unit and all_units differ in their lengths")
-        if "missing" not in roofline and not {"utilisation", "macs_per_byte", "macs_per_second", "roof"} <= set(
-            roofline
-        ):
-            found.append("timing.roofline is neither whole nor missing")
-        for name, witness in macs["witnesses"].items():
-            if not witness["missing"] and None in (witness["total"], witness["apart"]):
-                found.append(f"macs.witnesses.{name} has neither numbers nor a reason")
-    return found
+    return _problems(values, RESULT) or list(_contradictions(values))
+
+
+def _contradictions(values: dict[str, Any]) -> Iterator[str]:
+    """What does not go together, of values that are each of their kind."""
+    scenarios = values["timing"]["scenarios"]
+    if set(scenarios["offline"]) != set(scenarios["single_stream"]):
+        yield "timing.scenarios.offline and single_stream differ in their executions"
+    for scenario, executions in scenarios.items():
+        for execution, timed in executions.items():
+            low, high = timed["quartiles"]
+            if not low * (1 - ROUNDING) <= timed["median"] <= high * (1 + ROUNDING):
+                yield f"timing.scenarios.{scenario}.{execution} has its median outside of its quartiles"
+    macs, roofline = values["macs"], values["timing"]["roofline"]
+    if len(macs["per_unit"]) != len(macs["all_units"]):
+        yield "macs.per_unit and all_units differ in their lengths"
+    if "missing" not in roofline and not {"utilisation", "macs_per_byte", "macs_per_second", "roof"} <= set(roofline):
+        yield "timing.roofline is neither whole nor missing"
+    for name, witness in macs["witnesses"].items():
+        if not witness["missing"] and None in (witness["total"], witness["apart"]):
+            yield f"macs.witnesses.{name} has neither numbers nor a reason"
 
 
 def _problems(values: Any, expected: Shape, path: str = "") -> list[str]:

@@ -106,7 +106,7 @@ def offline(values: Values) -> Values:
         ),
         (lambda v: offline(v).update(again=1.2), "timing", ["says again 1.2", "give 1.0"]),
         (lambda v: offline(v)["again_samples"].pop(), "timing", ["3 samples and 2 of its second run"]),
-        (lambda v: offline(v).update(median=0.5), "timing", ["says median 0.5", "samples give 1.01"]),
+        (lambda v: offline(v).update(p90=0.5), "timing", ["says p90 0.5", "samples give 1.0"]),
         (lambda v: offline(v).update(stable=None), "noise", []),
         (lambda v: v["timing"].update(same_answers=0.75), "timing", ["answers 25.0% of the clips otherwise"]),
         (

@@ -103,6 +103,10 @@ def changed(text: str, value: object, *path: str) -> str:
             lambda text: changed(text, [1], "timing", "scenarios", "offline", "dense", "quartiles"),
             "dense.quartiles is [1], expected two numbers",
         ),
+        (
+            lambda text: changed(text, 1e9, "timing", "scenarios", "offline", "dense", "median"),
+            "timing.scenarios.offline.dense has its median outside of its quartiles",
+        ),
         (lambda text: changed(text, {}, "environment", "source"), "environment.source.commit is missing"),
         (lambda text: changed(text, [], "experiment", "data", "dataset"), "Unknown data set []"),
         (lambda text: changed(text, {}, "experiment", "model", "method"), "Unknown method {}"),

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -470,3 +471,19 @@ def test_checkpoints_cost_a_fiftieth_of_the_time_at_most(tmp_path: Path) -> None
 
 def test_a_compiled_training_is_told_apart() -> None:
     assert plain(1).training_id != plain(1, compiled=True).training_id
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # of torch's own code
+@pytest.mark.parametrize("method", ["tsm", "afnet"])
+def test_a_compiled_training_is_the_same(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch.compile captures it: the code that it writes needs a compiler, and rounds otherwise."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    losses = {}
+    for compiled in (False, True):
+        point = small(method)
+        point = replace(point, training=replace(point.training, compiled=compiled))
+        (tmp_path / str(compiled)).mkdir()
+        train(point, tmp_path / str(compiled), CPU, lambda *_: None)
+        lines = (tmp_path / str(compiled) / "progress.jsonl").read_text().splitlines()
+        losses[compiled] = [json.loads(line)["loss"] for line in lines]
+    assert losses[True] == losses[False] and len(losses[True]) == 3
