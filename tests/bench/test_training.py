@@ -473,7 +473,9 @@ def test_a_compiled_training_is_told_apart() -> None:
     assert plain(1).training_id != plain(1, compiled=True).training_id
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # of torch's own code
+# Of torch's own code.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*Tensor that is not a leaf Tensor is being accessed:UserWarning")
 @pytest.mark.parametrize("method", ["tsm", "afnet"])
 def test_a_compiled_training_is_the_same(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch.compile captures it: the code that it writes needs a compiler, and rounds otherwise."""
