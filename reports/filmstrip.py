@@ -98,14 +98,15 @@ def _chosen(samples: Samples, rows: list[int], clips: int) -> list[tuple[int, in
 
 
 def _looked_at(pictures: list[Image.Image], samples: Samples, clip: int) -> list[Image.Image]:
-    """Frames of one clip with its cells and crops."""
+    """Frames of one clip with its cells and crops, and where what carries the label is."""
     if samples.cells is not None:
         shares = samples.cells[clip].mean(axis=0)[: len(pictures)]
         pictures = [_veiled(picture, computed) for picture, computed in zip(pictures, shares, strict=True)]
     if samples.crops is not None:
         boxes = samples.crops[clip][: len(pictures)]
-        pictures = [_outlined(picture, box) for picture, box in zip(pictures, boxes, strict=True)]
-    return pictures
+        pictures = [_outlined(picture, box, KEPT, 2) for picture, box in zip(pictures, boxes, strict=True)]
+    regions = samples.regions[clip][: len(pictures)]
+    return [_outlined(picture, box, INFORMATIVE, 1) for picture, box in zip(pictures, regions, strict=True)]
 
 
 def _answers(result: Result, samples: Samples, rows: list[int]) -> tuple[str, ...]:
@@ -132,6 +133,8 @@ def _description(samples: Samples, rows: list[int], frames: int) -> str:
         f"{len(rows)} validation clips of {frames} frames, {right} answered rightly (green bar on the left) and "
         f"{len(rows) - right} wrongly (red). Framed in orange: informative."
     ]
+    if samples.regions[rows].any():
+        parts.append("The thin orange frame inside: where what carries the label is.")
     if samples.kept is not None:
         blocks = samples.kept.shape[1]
         marks = "a mark" if blocks == 1 else f"one mark for each of the {blocks} focal blocks in network order"
@@ -147,12 +150,12 @@ def _description(samples: Samples, rows: list[int], frames: int) -> str:
     return " ".join(parts)
 
 
-def _outlined(picture: Image.Image, box: NDArray[np.float32]) -> Image.Image:
-    """The picture with a crop, in shares of its sides, in blue; as it is where the crop is nothing."""
+def _outlined(picture: Image.Image, box: NDArray[np.float32], colour: tuple[int, int, int], width: int) -> Image.Image:
+    """The picture with a box, in shares of its sides; as it is where the box is nothing."""
     if box.any():
         left, top, right, bottom = (TILE * box).round().tolist()
-        corner = (max(right - 1, left), max(bottom - 1, top))  # of the least crop a pixel is seen
-        ImageDraw.Draw(picture).rectangle(((left, top), corner), outline=KEPT, width=2)
+        corner = (max(right - 1, left), max(bottom - 1, top))  # of the least box a pixel is seen
+        ImageDraw.Draw(picture).rectangle(((left, top), corner), outline=colour, width=width)
     return picture
 
 

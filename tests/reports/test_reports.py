@@ -35,7 +35,7 @@ from bench.run import run_experiment
 from bench.samples import read_samples
 from bench.savings import saving_realised
 from reports.axes import pareto
-from reports.filmstrip import BAR, DROPPED, EDGE, GAP, KEPT, RIGHT, TILE, WRONG, _chosen, draw_filmstrip
+from reports.filmstrip import BAR, DROPPED, EDGE, GAP, INFORMATIVE, KEPT, RIGHT, TILE, WRONG, _chosen, draw_filmstrip
 from reports.findings import findings
 from reports.formats import as_html, as_markdown, as_tex
 from reports.load import load_records
@@ -496,6 +496,7 @@ def test_filmstrip_marks_what_the_samples_say(runs: Path) -> None:
     assert samples.kept is not None and strip is not None
     picture = Image.open(io.BytesIO(strip.png))
     blocks, rights = samples.kept.shape[1], samples.correct()
+    assert samples.regions.any() and "where what carries the label is" in strip.description
     row = TILE + 4 + blocks * BAR + GAP
     assert len(strip.clips) == picture.height // row == 4
     for number, said in enumerate(strip.clips):
@@ -504,6 +505,10 @@ def test_filmstrip_marks_what_the_samples_say(runs: Path) -> None:
         answer = "right" if rights[clip] else f"wrong, taken for {taken}"
         assert said == f"val/{samples.video[clip]}, {true}: {answer}."
         assert picture.getpixel((2, number * row + TILE)) == (RIGHT if rights[clip] else WRONG)
+        for t in np.flatnonzero(samples.informative[clip]).tolist():
+            left, top = (TILE * samples.regions[clip, t, :2]).round().tolist()
+            place = (EDGE + t * (TILE + 2) + left, number * row + top)
+            assert picture.getpixel(place) == INFORMATIVE, "the corner of what carries the label"
         for block in range(blocks):
             for t in range(samples.kept.shape[2]):
                 y = number * row + TILE + 3 + block * BAR + 2
