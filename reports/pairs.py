@@ -16,13 +16,13 @@ import pandas as pd
 
 from bench.data.catalogue import find_dataset
 from bench.errors import UserError
+from bench.words import counted
 from reports.axes import COSTS
 from reports.comparison.all_pairs import Pair, all_pairs
 from reports.labels import without_trained_frames
 from reports.load import Records
 from reports.statistics import ALPHA, FEWEST_REPLICATES, REPLICATES
 from reports.trials import without_trials
-from reports.unfinished import counted
 
 SECONDS = 20.0  # of one core, for all data sets of a report
 POINTS = (8, 4, 2)  # of a method: as many as can be afforded

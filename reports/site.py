@@ -28,6 +28,7 @@ from bench.data.catalogue import find_dataset
 from bench.files import check_folder, make_folder, replacing, write_text
 from bench.metrics import METRICS
 from bench.record import Result, read_result
+from bench.words import counted
 from reports import figures
 from reports.captioned import captioned_figures
 from reports.charts import chart_of, source_of
@@ -44,7 +45,7 @@ from reports.published.points import published_points
 from reports.questions import QUESTIONS, Question, answered
 from reports.tables import write_tables
 from reports.trials import note, without_trials
-from reports.unfinished import Explain, Unfinished, counted, find_unfinished, last_error, listed, summary
+from reports.unfinished import Explain, Unfinished, find_unfinished, last_error, listed, summary
 
 
 @dataclass

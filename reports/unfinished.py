@@ -13,6 +13,7 @@ from bench.experiment import from_dict
 from bench.files import read_text
 from bench.record import EVALUATED, read_heartbeat
 from bench.settings import KNOBS
+from bench.words import counted
 from reports.labels import knobs_of, title
 from reports.load import point_label
 
@@ -56,11 +57,6 @@ class Unfinished:
         parts += [self.reached] if self.reached else []
         parts += list(dict.fromkeys(self.causes.values())) or ["no failure is known"]
         return "; ".join(parts)
-
-
-def counted(count: int, name: str) -> str:
-    """ "1 point", "2 points"."""
-    return f"{count} {name}{'s' * (count != 1)}"
 
 
 def _lack(count: int) -> str:

@@ -251,10 +251,10 @@ class SweepCancel(Points):
     """Experiment ids, or their beginnings; all points of the recipe where none are given."""
 
     def __call__(self) -> None:
+        from bench.words import counted
         from sweeps import queue
         from sweeps.ledger import Ledger
         from sweeps.plan import chosen, plan
-        from sweeps.show import counted
         from sweeps.slurm import withdraw_orphans
 
         experiments, ledger = self.points(), Ledger(self.runs)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.words import counted
 from sweeps.describe import distinguishing
 from sweeps.estimate import Estimate, estimate, in_words
 from sweeps.ledger import FOLDER
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 BAR = 60  # characters
 TOKEN = "afbench-TOKEN"  # of a submission that was not made
-
-
-def counted(count: int, what: str) -> str:
-    """As "1 job" and "2 jobs"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def print_plan(points: list[Point], runs: Path) -> None:
