@@ -167,9 +167,7 @@ def _difference(draws: Draws, fronts: Sequence[list[Point]], contrast: Contrast,
         float(of @ [point.accuracy for point in front]) for of, front in zip((a, b), fronts, strict=True)
     )
     weighted = _weighted(fronts, contrast)
-    # Of another sign the other way round, so that B and A give what A and B do.
-    sign = 1 if fronts[0][0].experiments < fronts[1][0].experiments else -1
-    values = _sum(weighted, draws.accuracy) + sign * draws.trainings(weighted)
+    values = _sum(weighted, draws.accuracy) + turned(fronts) * draws.trainings(weighted)
     parts = _sum(weighted, draws.parts)
     wins, losses = better_and_worse(parts)
     low, high = interval(values)
@@ -185,6 +183,11 @@ def _difference(draws: Draws, fronts: Sequence[list[Point]], contrast: Contrast,
     numbers = (value_a, value_b, value_a - value_b, 100 * low, 100 * high)
     value_a, value_b, value, low, high = (round(number, 4) + 0.0 for number in numbers)
     return Difference(at, value_a, value_b, value, low, high, float(f"{p:.6g}")), note
+
+
+def turned(sides: Sequence[Sequence[Point]]) -> int:
+    """The sign of what is drawn for other trainings: B and A have the other one than A and B, which they mirror."""
+    return 1 if sides[0][0].experiments < sides[1][0].experiments else -1
 
 
 def _weighted(fronts: Sequence[list[Point]], contrast: Contrast) -> list[tuple[float, Point]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from reports.axes import Cost
 from reports.comparison.answers import Measured
-from reports.comparison.differences import Difference, Draws
+from reports.comparison.differences import Difference, Draws, turned
 from reports.comparison.frontiers import Point, front_of
 from reports.statistics import Floats, bootstrap_p, interpolation, interval, mean_interpolation
 
@@ -59,7 +59,7 @@ def by_halves(draws: Draws, points: Sequence[list[Point]], axis: Cost, low: floa
             shares[half == h] += sign * (weights[h] @ right[:, half == h])
         both = sign * np.mean([weights[h] for h in half], axis=0)
         weighted += zip(both.tolist(), side, strict=True)
-    values = draws.means(shares) + draws.trainings(weighted)
+    values = draws.means(shares) + turned(points) * draws.trainings(weighted)
     value, low, high = (round(100 * float(each), 4) + 0.0 for each in (shares.mean(), *interval(values)))
     return Halves(value, low, high, float(f"{bootstrap_p(values):.6g}"))
 

@@ -163,6 +163,21 @@ def test_a_lead_of_more_points_is_looked_at_by_halves(write: Writer) -> None:
     assert found.difference.p >= p * 0.99
 
 
+def test_halves_swapped_give_the_same_mirrored(write: Writer) -> None:
+    for seed, frames in product((0, 1), (4, 6, 8, 10, 12)):
+        write(point("tsn", frames, seed), answers(0.6, 10 * frames + seed, 100), gmacs=frames)
+    for seed, frames in product((0, 1), (4, 12)):
+        write(point("tsm", frames, seed), answers(0.4 + frames / 100, seed + frames, 100), gmacs=frames)
+    words = (
+        r"compared on the other, A - B is ([-+.\d]+) \(([-+.\d]+) to ([-+.\d]+)\), and no p above is below the (\S+) of"
+    )
+    records = load_records([write.runs])
+    found = [re.search(words, compare(records, a, b).sentence) for a, b in (("tsn", "tsm"), ("tsm", "tsn"))]
+    assert found[0] is not None and found[1] is not None
+    value, low, high, p = map(float, found[0].groups())
+    assert tuple(map(float, found[1].groups())) == (-value, -high, -low, p)
+
+
 def test_nothing_is_concluded_of_tiny_trials(write: Writer) -> None:
     for method in ("tsn", "tsm"):
         trial = point(method)
