@@ -184,15 +184,34 @@ Writer = Callable[[Sequence[Column], list[list[Cell]], str], str]
 WRITERS: dict[str, Writer] = {"html": as_html, "md": as_markdown, "tex": as_tex}
 
 
+# Rows of a page that opens at once, and of a table that fits a sheet of paper.
+MOST = {"html": 2000, "tex": 40}
+
+
 def write_formats(
-    folder: Path, name: str, columns: Sequence[Column], rows: list[list[Cell]], caption: str, frame: pd.DataFrame
+    folder: Path,
+    name: str,
+    columns: Sequence[Column],
+    rows: list[list[Cell]],
+    caption: str,
+    frame: pd.DataFrame,
+    order: Sequence[int],
 ) -> str:
     """Write NAME.html, .md, .tex and .csv, the frame with every column and digit; returns the html.
+
+    Args:
+        order: places of the rows, the first ones of which stay where not all have room.
 
     Raises:
         UserError: naming the file that cannot be written.
     """
-    texts = {suffix: write(columns, rows, caption) for suffix, write in WRITERS.items()} | {"csv": as_csv(frame)}
+    texts = {"csv": as_csv(frame)}
+    for suffix, write in WRITERS.items():
+        kept, said = rows, caption
+        if len(rows) > MOST.get(suffix, len(rows)):
+            kept = [rows[place] for place in sorted(order[: MOST[suffix]])]
+            said = f"{caption} The {len(kept)} most accurate of {len(rows)} rows, all of which are in {name}.csv."
+        texts[suffix] = write(columns, kept, said)
     for suffix, text in texts.items():
         write_text(folder / f"{name}.{suffix}", text)
     return texts["html"]

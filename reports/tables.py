@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.experiment import Experiment
@@ -170,7 +171,7 @@ def _number(value: Any, column: Column) -> str:
 
 def describe(points: pd.DataFrame, rows: list[list[Cell]], title: str, experiments: Sequence[Experiment]) -> str:
     """The caption: what was counted, looked at and timed, over which seeds, and what bold means."""
-    metric = "map" if "map" in points and points["map"].notna().any() else "top1"
+    metric = metric_in(points)
     sentences = [
         f"{title}, {_listed(points['videos'])} validation videos.",
         _intervals(points, metric),
@@ -220,6 +221,16 @@ def _listed(values: Any) -> str:
     return ", ".join(map(str, sorted({value for value in values if not is_missing(value)})))
 
 
+def metric_in(points: pd.DataFrame) -> str:
+    """The column of the data set's own metric."""
+    return "map" if "map" in points and points["map"].notna().any() else "top1"
+
+
+def by_accuracy(values: pd.Series) -> list[int]:
+    """Places of the rows, the most accurate first."""
+    return [int(place) for place in np.argsort(-values.to_numpy(float), kind="stable")]
+
+
 def write_tables(table: pd.DataFrame, folder: Path, title: str, experiments: Mapping[str, Experiment]) -> str:
     """Write points.html, .md, .tex and .csv, a row a point, and records.csv, a row a record; returns the html.
 
@@ -236,4 +247,4 @@ def write_tables(table: pd.DataFrame, folder: Path, title: str, experiments: Map
     rows = rows_of(points, columns)
     write_text(folder / "records.csv", as_csv(table))
     caption = describe(points, rows, title, [experiments[name] for name in table["experiment_id"]])
-    return write_formats(folder, "points", columns, rows, caption, points)
+    return write_formats(folder, "points", columns, rows, caption, points, by_accuracy(points[metric_in(points)]))

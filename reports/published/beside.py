@@ -17,7 +17,7 @@ from reports.frames import rows_in
 from reports.published.figures import METRICS, Published, published_figures
 from reports.published.kinds import NAMES, OF_TRAINING, Kind, Printed, kind_of, kind_of_published
 from reports.seeds import JOINED, merge_seeds
-from reports.tables import cells
+from reports.tables import by_accuracy, cells
 
 TABLE = (
     Column("method", "Method", paper="Method"),
@@ -169,4 +169,4 @@ def write_published(table: pd.DataFrame, folder: Path, title: str, experiments: 
     )
     columns = [column for column in TABLE if pairs[column.name].notna().any()]
     rows = [cells(row, columns) for row in pairs.to_dict("records")]
-    return write_formats(folder, "published", columns, rows, caption, pairs)
+    return write_formats(folder, "published", columns, rows, caption, pairs, by_accuracy(pairs["ours"]))

@@ -21,7 +21,7 @@ import pytest
 from bench.errors import UserError
 from bench.experiment import Data, Evaluation, Experiment, Model, from_dict
 from bench.record import result_files
-from reports.formats import Cell, Column, as_csv, as_html, as_markdown, as_tex, escape_markdown, escape_tex
+from reports.formats import MOST, Cell, Column, as_csv, as_html, as_markdown, as_tex, escape_markdown, escape_tex
 from reports.seeds import merge_seeds, seeds_interval, t_quantile, wilson
 from reports.site import write_site
 from reports.tables import COLUMNS, best_of, rows_of, shown, write_tables
@@ -150,6 +150,19 @@ def test_tex_has_what_a_paper_has_room_for(tmp_path: Path) -> None:
         ["TSN", "8", "-", "-", "43.00 [36.43 to 49.57]", "3", "0.0300", "100.0", "*14.10", "-"],
     ]  # fmt: skip
     assert "Kept: kept ratio; GFLOPs: GFLOPs executed;" in text and r"\textsuperscript{n}: noisy.}" in text
+
+
+def test_tables_are_no_longer_than_their_readers_can_use(tmp_path: Path) -> None:
+    count = MOST["html"] + 1
+    points = pd.DataFrame([record("tsn", f"TSN {number}", 99 * number / count) for number in range(count)])
+    files = written(tmp_path, points)
+    assert len(files["csv"].splitlines()) == 1 + count and len(of_markdown(files["md"])) == 1 + count
+    rows, table = of_tex(files["tex"])[1:], Table(files["html"])
+    best = [f"TSN {number}" for number in range(count - MOST["tex"], count)]
+    assert [row[0] for row in rows] == best, "the most accurate, in their order"
+    assert [row[0] for row in table.rows[1:]] == [f"TSN {number}" for number in range(1, count)]
+    assert f"The {MOST['html']} most accurate of {count} rows, all of which are in points.csv." in table.caption
+    assert f"The {MOST['tex']} most accurate of {count} rows, all of which are in points.csv." in files["tex"]
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
