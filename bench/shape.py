@@ -151,8 +151,8 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
     scenarios = values["timing"]["scenarios"]
     if set(scenarios["offline"]) != set(scenarios["single_stream"]):
         yield "timing.scenarios.offline and single_stream differ in their executions"
-    for scenario, executions in scenarios.items():
-        for execution, timed in executions.items():
+    for scenario in ("offline", "single_stream"):  # others are a later version's
+        for execution, timed in scenarios[scenario].items():
             low, high = timed["quartiles"]
             if not low * (1 - ROUNDING) <= timed["median"] <= high * (1 + ROUNDING):
                 yield f"timing.scenarios.{scenario}.{execution} has its median outside of its quartiles"

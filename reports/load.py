@@ -16,8 +16,8 @@ from bench.record import Result, read_result, result_files
 from bench.samples import read_samples
 from bench.savings import saving_realised
 from bench.settings import KNOBS
-from reports.frames import rows_in
 from reports.labels import knobs_of, title
+from reports.rows import rows_in
 from reports.seeds import merge_seeds, wilson
 from reports.sharing import Shared
 from reports.trials import is_trial, labels

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from bench.metrics import METRICS
 from bench.record import Result
 from reports.formats import MISSING
-from reports.frames import rows_in
+from reports.rows import rows_in
 from reports.seeds import is_missing
 from reports.tables import COLUMNS, rows_of, shown, text_of
 

@@ -6,7 +6,6 @@ estimated from counts, never by a clock, so that the same records give the same 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,9 +27,8 @@ SECONDS = 20.0  # of one core, for all data sets of a report
 POINTS = (8, 4, 2)  # of a method: as many as can be afforded
 MATRIX = 12  # methods that a matrix is drawn of, beyond which nobody reads it
 # Seconds, measured on one slow core (2.4 GHz): of a file of samples, of each of its logits; of a video's 10,000
-# replicates, and of each point in them; of a logit in a replicate, where mAP is ranked anew in each; of a video's
-# replicates of a pair that is compared by halves.
-FILE, LOGIT, VIDEO, ANSWER, RANK, HALF = 3e-3, 3e-8, 8e-5, 4e-7, 4e-9, 8e-5
+# replicates, and of each point in them; of a logit in a replicate, where mAP is ranked anew in each.
+FILE, LOGIT, VIDEO, ANSWER, RANK = 3e-3, 3e-8, 8e-5, 4e-7, 4e-9
 MISSING = "-"
 
 
@@ -41,7 +39,8 @@ class Choice:
     Attributes:
         methods: their names, the most accurate first.
         points: of them, a row a point as `reports.load.pool` gives it.
-        left: in words, what was left out to be quick; "" where nothing was.
+        left: in words, what was left out to be quick, besides points that another one of their method beats; "" where
+            nothing was.
         whole: whether points that others of their method beat are there too, so that choosing can be looked at.
     """
 
@@ -63,7 +62,7 @@ def choose(records: Records, dataset: str, seconds: float) -> Choice:
     classes = {str(result.values["experiment_id"]): result.experiment.data.classes for result in records.results}
     most = most_methods(FEWEST_REPLICATES if table["metric"].iloc[0] == "mAP" else REPLICATES)
     if len(methods) <= most:
-        if _seconds(_rows(methods), classes) + _halving(table, len(methods)) <= seconds:
+        if _seconds(_rows(methods), classes) + _halving(table) <= seconds:
             return Choice(list(methods), _rows(methods), whole=True)
         if _seconds(_rows(frontiers), classes) <= seconds:
             return Choice(list(methods), _rows(frontiers))
@@ -114,11 +113,12 @@ def _seconds(points: pd.DataFrame, classes: Mapping[str, int]) -> float:
     return seconds
 
 
-def _halving(points: pd.DataFrame, methods: int) -> float:
+def _halving(points: pd.DataFrame) -> float:
     """Seconds that looking at both halves of the videos takes at most, which is done of top-1."""
     if points["metric"].iloc[0] == "mAP":
         return 0.0
-    return (VIDEO + HALF * math.comb(methods, 2)) * float(points["videos"].max())
+    right = float((points["seeds"] * points["videos"]).sum())
+    return 2 * VIDEO * float(points["videos"].max()) + 3 * ANSWER * right
 
 
 def _left(of: int, methods: int, points: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.settings import KNOBS
-from reports.frames import rows_in
+from reports.rows import rows_in
 
 
 def is_missing(value: Any) -> bool:

@@ -33,7 +33,6 @@ from reports import figures
 from reports.captioned import captioned_figures
 from reports.charts import chart_of, source_of
 from reports.findings import findings
-from reports.frames import rows_in
 from reports.leftovers import Leftovers
 from reports.load import Read, Records, load_records, without
 from reports.looked import DETAILED, Looked, looked_at
@@ -43,6 +42,7 @@ from reports.pairs import HEADINGS, pairs_page
 from reports.published.beside import write_published
 from reports.published.points import published_points
 from reports.questions import QUESTIONS, Question, answered
+from reports.rows import rows_in
 from reports.tables import write_tables
 from reports.trials import note, without_trials
 from reports.unfinished import Explain, Unfinished, find_unfinished, last_error, listed, summary

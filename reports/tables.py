@@ -18,7 +18,7 @@ from bench.experiment import Experiment
 from bench.files import write_text
 from bench.methods import METHODS
 from reports.formats import MISSING, NOISY, Cell, Column, as_csv, write_formats
-from reports.frames import rows_in
+from reports.rows import rows_in
 from reports.seeds import is_missing, merge_seeds, wilson
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from reports.comparison.answers import Measured, measure
 from reports.comparison.differences import Difference, Draws, Found, find_differences
 from reports.comparison.frontiers import AXES, Point, contrasts_between, marked, overlap_of, points_of
-from reports.comparison.halves import Halves, by_halves, looks_luckier
+from reports.comparison.halves import HalfDraws, Halves, by_halves, guarded, looks_luckier
 from reports.comparison.sentences import chosen, conclusion, cost_words, no_overlap, stands, written_p
 from reports.comparison.sides import Entry, entries_of
 from reports.load import Records
@@ -74,13 +74,7 @@ class _Meeting:
     measured: Measured
     overlap: tuple[float, float] | None
     found: Found
-    halves: Halves | None = None
-
-    @property
-    def p(self) -> float:
-        """Of the difference; not corrected."""
-        p = self.found.differences[0].p
-        return p if self.halves is None else max(p, self.halves.p)
+    halves: Halves | None
 
 
 def _pairs(entries: list[Entry], dataset: str, ranked: float) -> list[Pair]:
@@ -98,7 +92,7 @@ def _pairs(entries: list[Entry], dataset: str, ranked: float) -> list[Pair]:
     for one, other in combinations(lists.values(), 2):
         strangers += [(a.method, b.method) for a in one for b in other if a.method != b.method]
     told = [each for each in meetings if each.found.differences]
-    corrected = holm([each.p for each in told])
+    corrected = holm([each.found.differences[0].p for each in told])
     pairs = [_pair(each, p, len(told), dataset) for each, p in zip(told, corrected, strict=True)]
     pairs += [_unmatched(each, dataset) for each in meetings if not each.found.differences]
     met = {each.names for each in meetings}  # which may be of several lists
@@ -125,9 +119,9 @@ def _meetings(entries: list[Entry], measured: Measured, ranked: float) -> list[_
         overlap = overlap_of(sides, axis)
         contrasts = [] if overlap is None else contrasts_between(sides, axis, *overlap)[:1]
         found, halves = find_differences(draws, sides, contrasts), None
-        if overlap is not None and looks_luckier(measured, chosen_from, found.differences[0]):
-            halves = by_halves(every.draws, chosen_from, axis, *overlap)
-        meetings.append(_Meeting((a, b), chosen_from, sides, measured, overlap, found, halves))
+        if overlap is not None and looks_luckier(measured, chosen_from, found.differences[0], axis, overlap):
+            halves = by_halves(every.drawn, chosen_from, axis, overlap)
+        meetings.append(_Meeting((a, b), chosen_from, sides, measured, overlap, guarded(found, halves), halves))
     return meetings
 
 
@@ -139,15 +133,15 @@ class _Every:
     points: dict[str, list[Point]]
 
     @cached_property
-    def draws(self) -> Draws:
-        return Draws(self.measured, [point for of in self.points.values() for point in of])
+    def drawn(self) -> HalfDraws:
+        return HalfDraws(self.measured, [point for of in self.points.values() for point in of])
 
 
 def _pair(meeting: _Meeting, p: float, pairs: int, dataset: str) -> Pair:
-    difference = replace(meeting.found.differences[0], p=meeting.p)
+    difference = meeting.found.differences[0]
     where = cost_words(AXES["gflops"], None, meeting.overlap)
     tested = (
-        f"{written_p(meeting.p)}, {written_p(p)} as corrected for {pairs} {'pair' if pairs == 1 else 'pairs'} (Holm)"
+        f"{written_p(difference.p)}, {written_p(p)} as corrected for {pairs} {'pair' if pairs == 1 else 'pairs'} (Holm)"
     )
     sentence = conclusion(meeting.names, meeting.fronts, difference, p, meeting.measured, where, tested)
     sentence += chosen(meeting.points, meeting.halves)

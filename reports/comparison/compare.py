@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from bench.errors import UserError, unknown
 from reports.axes import Cost
 from reports.comparison.answers import Measured, measure
 from reports.comparison.classes import ClassDifference, class_differences
-from reports.comparison.differences import Difference, Draws, find_differences
+from reports.comparison.differences import Difference, Draws, Found, find_differences
 from reports.comparison.frontiers import AXES, Contrast, Point, contrasts_between, marked, overlap_of, points_of
-from reports.comparison.halves import by_halves, looks_luckier
+from reports.comparison.halves import HalfDraws, Halves, by_halves, guarded, looks_luckier
 from reports.comparison.sentences import (
     chosen,
     conclusion,
@@ -155,16 +155,19 @@ def _compared(
     overlap = None if axis is None else overlap_of(fronts, axis)
     contrasts = _asked(names, fronts, axis, cost, overlap)
     found = find_differences(Draws(measured, [*fronts[0], *fronts[1]]) if contrasts else None, fronts, contrasts)
-    main = found.differences[0] if contrasts else None
-    if main is None:
-        assert axis is not None
+    halves = None
+    if (
+        axis is not None
+        and overlap is not None
+        and looks_luckier(measured, points, found.differences[0], axis, overlap)
+    ):
+        drawn = HalfDraws(measured, [*points[0], *points[1]])
+        halves = by_halves(drawn, points, axis, overlap if cost is None else (cost, cost))
+        found = guarded(found, halves)
+    if axis is not None and not contrasts:
         sentence = no_overlap(names, fronts, axis)
     else:
-        halves = None
-        if axis is not None and overlap is not None and looks_luckier(measured, points, main):
-            costs = overlap if cost is None else (cost, cost)
-            halves = by_halves(Draws(measured, [*points[0], *points[1]]), points, axis, *costs)
-            main = replace(main, p=max(main.p, halves.p))
+        main = found.differences[0]
         where = own_costs(fronts) if axis is None else cost_words(axis, cost, overlap)
         tested = f"{written_p(main.p)}, {found.test}; one comparison, not corrected"
         sentence = conclusion(names, fronts, main, main.p, measured, where, tested)
@@ -180,7 +183,7 @@ def _compared(
         points_b=tuple(points[1]),
         axis="" if axis is None else axis.short,
         overlap=overlap,
-        difference=main,
+        difference=found.differences[0] if contrasts else None,
         matched=tuple(each for each in found.differences if each.at is not None),
         test=found.test,
         covers=covers(names, fronts) if contrasts else "",
@@ -189,6 +192,21 @@ def _compared(
         notes=(*notes, *found.notes),
         sentence=f"{trials} {sentence}" if trials else sentence,
     )
+
+
+def _halves(
+    measured: Measured,
+    points: tuple[list[Point], list[Point]],
+    found: Found,
+    axis: Cost | None,
+    cost: float | None,
+    overlap: tuple[float, float] | None,
+) -> Halves | None:
+    """What is found where each half of the videos chooses for the other; None where that need not be looked at."""
+    if axis is None or overlap is None or not looks_luckier(measured, points, found.differences[0], axis, overlap):
+        return None
+    drawn = HalfDraws(measured, [*points[0], *points[1]])
+    return by_halves(drawn, points, axis, overlap if cost is None else (cost, cost))
 
 
 def _asked(

@@ -21,7 +21,6 @@ from reports.statistics import (
     degrees_of_freedom,
     interval,
     largest_share,
-    resamples,
     sign_test,
     training_variance,
 )
@@ -73,13 +72,14 @@ class Draws:
     Attributes:
         accuracy: by a point's experiments, (replicates,) in [0, 1] on the videos drawn, mean over seeds.
         parts: likewise, (F,) as `Measured.parts`.
+        seed: of what is drawn.
     """
 
     def __init__(self, measured: Measured, points: Sequence[Point], ranked: float = RANKED) -> None:
         self.measured = measured
         ids = sorted({each for point in points for each in point.experiments})
-        self._seed = int(hashlib.sha256(",".join(ids).encode()).hexdigest()[:16], 16)
-        values = measured.replicates(ids, self._seed, ranked)
+        self.seed = int(hashlib.sha256(",".join(ids).encode()).hexdigest()[:16], 16)
+        values = measured.replicates(ids, self.seed, ranked)
         self.replicates = len(values)
         self._found = {each: measured.accuracy(each) for each in ids}
         self._values = {each: values[:, number] for number, each in enumerate(ids)}
@@ -92,11 +92,6 @@ class Draws:
         self._variances = {
             point.experiments: self._variance([(1.0, point)]) for point in points if len(point.seeds) > 1
         }
-
-    def means(self, shares: Floats) -> Floats:
-        """(replicates,) mean of (V,) a share of each video, on the videos drawn."""
-        drawn = resamples(len(shares), self.replicates, self._seed)
-        return np.concatenate([shares[videos].mean(axis=1) for videos in drawn])
 
     def trainings(self, weighted: Sequence[tuple[float, Point]]) -> Floats:
         """(replicates,) how far other trainings would move a weighted sum of points, drawn for each replicate.
@@ -112,7 +107,7 @@ class Draws:
             return np.zeros(self.replicates)
         seeds = [len({each for _, point in family for each in point.trainings}) for family in families.values()]
         degrees = degrees_of_freedom(variances, [count - 1 for count in seeds])
-        drawn = np.random.default_rng([self._seed, 1]).standard_t(degrees, self.replicates)
+        drawn = np.random.default_rng([self.seed, 1]).standard_t(degrees, self.replicates)
         return math.sqrt(sum(variances)) * drawn
 
     def _of_family(self, family: Sequence[tuple[float, Point]]) -> float:
@@ -176,7 +171,7 @@ def _difference(draws: Draws, fronts: Sequence[list[Point]], contrast: Contrast,
     if wins + losses < FEWEST_TELLING:
         p, note = max(p, sign_test(wins, losses)), _FEW
     if draws.measured.targets is None:
-        low, high, alike = _widened(low, high, parts)
+        low, high, alike = widened(low, high, parts)
         note = note or (_ALIKE if alike else "")
     elif note:
         low, high = -1.0, 1.0  # ranks depend on all videos: nothing is excluded
@@ -219,7 +214,7 @@ def better_and_worse(shares: Floats) -> tuple[int, int]:
     return int((shares > ROUNDING).sum()), int((shares < -ROUNDING).sum())
 
 
-def _widened(low: float, high: float, shares: Floats) -> tuple[float, float, bool]:
+def widened(low: float, high: float, shares: Floats) -> tuple[float, float, bool]:
     """Where nearly all videos have the same share, none mostly, also what the counts of the others allow.
 
     A share lies in [-1, 1], and no more of all videos lie above or below than these counts do not exclude. The last is

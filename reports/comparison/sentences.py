@@ -93,7 +93,7 @@ def chosen(points: Sequence[Sequence[Point]], halves: Halves | None) -> str:
         halves: the difference without it, where that was looked at.
     """
     counts = [(sum(point.on_frontier for point in side), len(side)) for side in points]
-    if all(on == of for on, of in counts) or len({of for _, of in counts}) == 1:
+    if halves is None and (all(on == of for on, of in counts) or len({of for _, of in counts}) == 1):
         return ""
     said = ", ".join(f"{name} {on} of {of}" for name, (on, of) in zip("AB", counts, strict=True))
     text = (
@@ -104,7 +104,7 @@ def chosen(points: Sequence[Sequence[Point]], halves: Halves | None) -> str:
         return f"{text}."
     return (
         f"{text}: chosen on one half of the videos and compared on the other, A - B is {halves.value:+.2f} "
-        f"({halves.low:+.2f} to {halves.high:+.2f}), and no p above is below the {halves.p:.2g} of that."
+        f"({halves.low:+.2f} to {halves.high:+.2f}, {written_p(halves.p)}), and p above is no smaller."
     )
 
 

@@ -13,9 +13,9 @@ from bench.data.known import KNOWN
 from bench.experiment import Experiment
 from bench.methods import find_method
 from reports.formats import Column, write_formats
-from reports.frames import rows_in
 from reports.published.figures import METRICS, Published, published_figures
 from reports.published.kinds import NAMES, OF_TRAINING, Kind, Printed, kind_of, kind_of_published
+from reports.rows import rows_in
 from reports.seeds import JOINED, merge_seeds
 from reports.tables import by_accuracy, cells
 

@@ -125,11 +125,11 @@ def test_seeds_are_said(write: Writer) -> None:
     assert "1 of 2 points is of one seed" in part["how"]
 
 
-@pytest.mark.parametrize(("half", "count"), [(pairs.HALF, 3), (1e3, 2)])
+@pytest.mark.parametrize(("seconds", "count"), [(20.0, 3), (0.009, 2)])
 def test_points_that_another_of_the_method_beats_are_read_where_there_is_time(
-    write: Writer, monkeypatch: pytest.MonkeyPatch, half: float, count: int
+    write: Writer, monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
 ) -> None:
-    monkeypatch.setattr(pairs, "HALF", half)
+    monkeypatch.setattr(pairs, "SECONDS", seconds)
     best = write(point("tsn", 4), answers(0.9))
     beaten = write(point("tsn", 8), answers(0.1), gmacs=2)
     other = write(point("tsm", 4), answers(0.5))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from reports.comparison import answers as comparison_answers
 from reports.comparison.answers import Measured
 from reports.comparison.classes import class_differences
-from reports.comparison.differences import Difference, Draws, find_differences
+from reports.comparison.differences import Difference, Draws, Found, find_differences
 from reports.comparison.frontiers import AXES, Point, contrasts_between, marked, overlap_of
-from reports.comparison.halves import by_halves, looks_luckier
+from reports.comparison.halves import HalfDraws, by_halves, guarded, looks_luckier
 
 ACCURACY = 0.7
 
@@ -97,10 +97,11 @@ def luckier(counts: tuple[int, int], videos: int = 300) -> list[tuple[float, flo
         if overlap is not None:
             contrast = contrasts_between(fronts, axis, *overlap)[:1]
             (main,) = find_differences(Draws(measured, [*fronts[0], *fronts[1]]), fronts, contrast).differences
-            p = main.p
-            if looks_luckier(measured, sides, main):
-                p = max(p, by_halves(Draws(measured, [*sides[0], *sides[1]]), sides, axis, *overlap).p)
-            found.append((main.p, p))
+            halves = None
+            if looks_luckier(measured, sides, main, axis, overlap):
+                halves = by_halves(HalfDraws(measured, [*sides[0], *sides[1]]), sides, axis, overlap)
+            (guard,) = guarded(Found([main], "", 0, np.zeros(0), {}, []), halves).differences
+            found.append((main.p, guard.p))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.frames import rows_in
+from reports.rows import rows_in
 
 
 def test_rows_are_those_of_pandas() -> None:
