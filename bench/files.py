@@ -14,6 +14,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,6 +39,23 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
             yield file
     except OSError as error:
         raise _unwritten(path, error) from error
+    written = _noted.get()
+    if written is not None:
+        written.add(path)
+
+
+_noted: ContextVar[set[Path] | None] = ContextVar("files written", default=None)
+
+
+@contextlib.contextmanager
+def noting_writes() -> Iterator[set[Path]]:
+    """The paths of the files that `replacing` replaces within it, in this thread."""
+    written = set[Path]()
+    token = _noted.set(written)
+    try:
+        yield written
+    finally:
+        _noted.reset(token)
 
 
 def _unwritten(path: Path, error: OSError) -> UserError:

@@ -68,15 +68,15 @@ def captioned_figures(
             "Hollow points were timed with noise."
         )
         yield Captioned("roofline", caption, partial(figures.roofline, table))
-    ratios = _of_points(table, lambda name: results[name].metrics.get("kept_ratio_per_block"))
+    ratios, first = _of_points(table, lambda name: results[name].metrics.get("kept_ratio_per_block"))
     if ratios:
-        caption = f"Share of frames that each block computes.{_first(ratios)}"
+        caption = f"Share of frames that each block computes.{first}"
         yield Captioned("kept-per-block", caption, partial(figures.kept_per_block, ratios))
-    costs = _of_points(table, macs.get)
+    costs, first = _of_points(table, macs.get)
     if costs:
         caption = (
             "How many videos cost how many multiply-adds, of points whose videos do not all cost the same. Black: "
-            f"their mean.{_first(costs)}"
+            f"their mean.{first}"
         )
         yield Captioned("cost-per-video", caption, partial(figures.cost_per_video, costs))
 
@@ -92,16 +92,13 @@ def _of_frontier(table: pd.DataFrame, cost: Cost, published: bool) -> str:
     return caption + " Hollow and grey: published figures, as printed." * (published and cost.column == "gflops")
 
 
-def _of_points(table: pd.DataFrame, find: Callable[[str], T | None]) -> dict[str, T]:
-    """What is found of the first LINES points of which something is, by their names."""
+def _of_points(table: pd.DataFrame, find: Callable[[str], T | None]) -> tuple[dict[str, T], str]:
+    """What is found of the first LINES points of which something is, by their names; what a caption says of others."""
     found: dict[str, T] = {}
     for name, method, point in table[["experiment_id", "method", "point"]].itertuples(index=False):
-        of = find(name) if len(found) < LINES else None
+        of = find(name)
         if of is not None and len(of):
+            if len(found) == LINES:
+                return found, f" The first {LINES} points."
             found[f"{method} {point}"] = of
-    return found
-
-
-def _first(of: Sized) -> str:
-    """What a caption says where not all points are drawn."""
-    return f" The first {LINES} points." if len(of) == LINES else ""
+    return found, ""

@@ -276,7 +276,7 @@ def cost_per_video(macs: Mapping[str, NDArray[np.int64]]) -> Figure:
             sns.histplot(x=of, bins=edges.tolist(), stat="percent", color=colour, alpha=1, linewidth=0, ax=axes)
             axes.axvline(of.mean(), color="black", linewidth=1)
             axes.set(ylabel="", yticks=[round(100 * counts.max() / len(of))])
-            axes.set_title(name, loc="left", fontsize=7, pad=2)
+            axes.set_title(name, loc="left", fontsize=7, pad=2, parse_math=False)
         if wide:
             _set_logarithmic(rows[-1, 0], "x")
         rows[-1, 0].set_xlabel("GFLOPs of a video (multiply-adds executed, 1e9); black: their mean")

@@ -104,6 +104,7 @@ TEX_SPECIALS = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "[": "{[}",  # which at the beginning of a row would be the last one's height
 }
 _TEX = str.maketrans(TEX_SPECIALS)
 
@@ -123,7 +124,7 @@ def as_tex(columns: Sequence[Column], rows: list[list[Cell]], caption: str) -> s
 
     kept = [number for number, column in enumerate(columns) if column.paper]
     intervals = {number: _intervals_of(columns, number) for number in kept}
-    lines = [line([_tex_entry(row[k], [row[i] for i in intervals[k]]) for k in kept]) for row in rows]
+    lines = [line([_tex_entry(columns[k], row[k], [row[i] for i in intervals[k]]) for k in kept]) for row in rows]
     noisy = rf" \textsuperscript{{n}}: {NOISY[1:-1]}." * any(NOISY_MARK in text for text in lines)
     return "\n".join(
         [
@@ -154,9 +155,9 @@ def _intervals_of(columns: Sequence[Column], value: int) -> list[int]:
     return [number for number, _ in takewhile(lambda pair: pair[1].upto, enumerate(columns[value + 1 :], value + 1))]
 
 
-def _tex_entry(cell: Cell, intervals: Sequence[Cell]) -> str:
-    plain, noise = cell.text.removesuffix(f" {NOISY}"), NOISY_MARK * cell.text.endswith(f" {NOISY}")
-    text = escape_tex(plain)
+def _tex_entry(column: Column, cell: Cell, intervals: Sequence[Cell]) -> str:
+    noisy = column.timed and cell.text.endswith(f" {NOISY}")
+    text, noise = escape_tex(cell.text.removesuffix(f" {NOISY}") if noisy else cell.text), NOISY_MARK * noisy
     # Over videos, then over seeds, which is the one of a mean over seeds.
     known = [each.text.removesuffix(f" {NOISY}") for each in intervals if each.text != MISSING]
     small = rf" {{\scriptsize {escape_tex(known[-1])}}}" if known else ""
@@ -170,8 +171,11 @@ def _alignment(column: Column) -> str:
 
 
 def _shortened(columns: Sequence[Column]) -> str:
-    """What headings of the tex table stand for."""
+    """What headings of the tex table stand for, and what is small in it."""
     said = [f"{each.paper}: {_within(each.heading)}" for each in columns if each.paper not in ("", each.heading)]
+    for number, column in enumerate(columns):
+        small = [columns[place].heading for place in _intervals_of(columns, number)]
+        said += [f"{column.paper}, small: {', else '.join(reversed(small))}"] if column.paper and small else []
     return f" {'; '.join(said)}." if said else ""
 
 

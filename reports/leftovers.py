@@ -6,52 +6,49 @@ folder are a user's and stay.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from bench.files import read_lines, write_text
+from bench.files import make_folder, noting_writes, read_lines, write_text
 
 LIST = "assets/files.txt"
-# Nothing else is removed, whatever a list says: a report may come from somebody else.
-OURS = re.compile(r"([\w-]+/)?[\w-][\w.-]*\.(html|png|svg|pdf|csv|md|tex|js|css|txt)")
+# No other name is removed, whatever a list says, since a report may come from somebody else: pages, what their script
+# and style need, and in a data set's folder figures, tables and film strips.
+PAGE = r"(index|methods|pairs|definitions|environment|(data|method|question)-[\w-]+|points/[0-9a-f]+)\.html"
+ASSET = r"assets/(site\.(css|js)|points-[\w-]+\.js|plotly[\w.-]+)"
+FIGURE = r"(accuracy-vs-[a-z]+|saving|roofline|kept-per-block|cost-per-video|frames|ratios|spatial|looked-at-[0-9a-f]+)"
+OURS = re.compile(
+    rf"{PAGE}|{ASSET}|[\w-]+/({FIGURE}\.(png|svg|pdf)|(points|published)\.(html|md|tex|csv)|records\.csv)"
+)
 
 
-class Leftovers:
-    """The files of a folder, before a report is written to it.
+@contextlib.contextmanager
+def replacing_report(out: Path, points: Collection[str]) -> Iterator[None]:
+    """What is written within it to `out` replaces the report that is there.
+
+    Files that are listed already stay listed until all is written, and pages of `points` are at once: of a report that
+    is killed the next one removes what it does not write.
 
     Args:
-        folders: in it, that the report writes to.
+        points: ids of its records.
 
     Raises:
-        UserError: where the list of an earlier report cannot be read.
+        UserError: where the list cannot be read or written.
     """
+    listed = {name for name in read_lines(out / LIST) if OURS.fullmatch(name)}
+    make_folder(out / "assets")
+    _write(out, listed | {f"points/{name}.html" for name in points})
+    with noting_writes() as paths:
+        yield
+    written = {path.relative_to(out).as_posix() for path in paths}
+    for name in sorted(listed - written):
+        path = out / name
+        if path.is_file() and not path.parent.is_symlink():
+            path.unlink()
+    _write(out, written)
 
-    def __init__(self, out: Path, folders: Iterable[str]) -> None:
-        self._out, self._folders = out, ["", *folders]
-        # A file that is written anew has another number on disk, since it replaces the one before.
-        self._before = dict(self._files())
-        self._listed = {name for name in read_lines(out / LIST) if OURS.fullmatch(name)}
 
-    def remove(self) -> None:
-        """Once the report is written: list its files, and remove what only the list before has.
-
-        Raises:
-            UserError: where the list cannot be written.
-        """
-        written = {LIST, *(name for name, number in self._files() if self._before.get(name) != number)}
-        for name in sorted(self._listed - written):
-            path = self._out / name
-            if path.is_file() and not path.parent.is_symlink():
-                path.unlink()
-        write_text(self._out / LIST, "".join(f"{name}\n" for name in sorted(written)), durable=False)
-
-    def _files(self) -> Iterator[tuple[str, int]]:
-        """Path in the folder, and number on disk, of each file in these folders."""
-        for folder in self._folders:
-            if (self._out / folder).is_dir():
-                with os.scandir(self._out / folder) as entries:
-                    for entry in entries:
-                        if entry.is_file(follow_symlinks=False):
-                            yield f"{folder}/{entry.name}".removeprefix("/"), entry.inode()
+def _write(out: Path, names: Collection[str]) -> None:
+    write_text(out / LIST, "".join(f"{name}\n" for name in sorted({*names, LIST})), durable=False)

@@ -33,7 +33,7 @@ from reports import figures
 from reports.captioned import captioned_figures
 from reports.charts import chart_of, source_of
 from reports.findings import findings
-from reports.leftovers import Leftovers
+from reports.leftovers import replacing_report
 from reports.load import Read, Records, load_records, without
 from reports.looked import DETAILED, Looked, looked_at
 from reports.looks import looks
@@ -109,13 +109,11 @@ def write_site(
     if damaged:
         records = without(records, damaged, read)
     recorded = [str(result.values["experiment_id"]) for result in records.results]
-    for folder in (out, out / "assets", out / "points"):
-        make_folder(folder)
     unfinished = find_unfinished(runs, recorded, explain)
-    leftovers = Leftovers(out, ["assets", "points", *sorted(records.table["dataset"].unique())])
-    index = _Site(records, looked, unfinished, out).write()
-    leftovers.remove()
-    return index
+    for folder in (out, out / "points"):
+        make_folder(folder)
+    with replacing_report(out, recorded):
+        return _Site(records, looked, unfinished, out).write()
 
 
 class _Site:

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from reports.axes import COSTS, pareto
-from reports.figures import CROWD, DPI, MANY, curve, frontier, kept_per_block, roofline, save, saving
+from reports.figures import CROWD, DPI, MANY, cost_per_video, curve, frontier, kept_per_block, roofline, save, saving
 
 TABLE = pd.DataFrame(
     {
@@ -271,3 +272,30 @@ def test_every_format_shows_the_same_part_of_the_figure(tmp_path: Path) -> None:
     # A point is 1/72 inch; pixels are whole.
     assert points == pytest.approx([72 / DPI * width, 72 / DPI * height], abs=72 / DPI)
     assert [float(side) for side in pdf.groups()] == pytest.approx(points, abs=1e-5)
+
+
+def test_histograms_count_every_video_and_mark_the_mean(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    macs = {
+        "AFNet 8f": rng.integers(10**9, 2 * 10**9, 100),
+        "FrameExit $8_f$": rng.choice([10**9, 3 * 10**9], 50),
+        "one": np.array([10**9, 10**9 + 1]),
+    }
+    figure = cost_per_video(macs)
+    for axes, (name, of) in zip(figure.axes, macs.items(), strict=True):
+        assert axes.get_title(loc="left") == name
+        bars = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_height()]
+        assert sum(bar.get_height() for bar in bars) == pytest.approx(100)
+        (line,) = axes.lines
+        assert line.get_xdata()[0] == pytest.approx(of.mean() / 1e9)
+        assert bars[0].get_x() <= of.min() / 1e9 <= bars[0].get_x() + bars[0].get_width()
+    assert figure.axes[0].get_xscale() == "linear"
+    assert set(save(figure, tmp_path, "cost")) == {"png", "svg", "pdf"}
+
+
+def test_histograms_of_costs_far_apart_are_on_a_logarithmic_axis() -> None:
+    figure = cost_per_video({"a": np.array([10**9, 2 * 10**9]), "b": np.array([10**11, 2 * 10**11])})
+    assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
+    bars = [[patch for patch in axes.patches if isinstance(patch, Rectangle)] for axes in figure.axes]
+    heights = [sum(bar.get_height() for bar in of) for of in bars]
+    assert heights == pytest.approx([100, 100])
