@@ -287,7 +287,7 @@ def test_histograms_count_every_video_and_mark_the_mean(tmp_path: Path) -> None:
         bars = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_height()]
         assert sum(bar.get_height() for bar in bars) == pytest.approx(100)
         (line,) = axes.lines
-        assert line.get_xdata()[0] == pytest.approx(of.mean() / 1e9)
+        assert np.asarray(line.get_xdata())[0] == pytest.approx(of.mean() / 1e9)
         assert bars[0].get_x() <= of.min() / 1e9 <= bars[0].get_x() + bars[0].get_width()
     assert figure.axes[0].get_xscale() == "linear"
     assert set(save(figure, tmp_path, "cost")) == {"png", "svg", "pdf"}
