@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bench.data.batches import Batch
+from bench.data.batches import Batch, clips_in
 from bench.environment import own_share
 from bench.errors import UserError
 
@@ -114,11 +114,14 @@ class _Made(Dataset[Any], Generic[Key]):
     def __getitem__(self, order: tuple[int, int]) -> tuple[int, tuple[int, ...], Batch | str]:
         """The piece, the shape of the clips in it, and the batch without them; or what a user's mistake is."""
         position, piece = order
+        memory: NDArray[np.uint8] = self.pieces[piece].numpy()
         try:
-            batch = self.make(self.keys[position])
+            with clips_in(memory):
+                batch = self.make(self.keys[position])
         except UserError as error:
             return piece, (), str(error)
-        _in_piece(self.pieces, piece, batch.clips.shape)[:] = batch.clips
+        if not np.may_share_memory(batch.clips, memory):
+            _in_piece(self.pieces, piece, batch.clips.shape)[:] = batch.clips
         return piece, batch.clips.shape, replace(batch, clips=np.empty(0, np.uint8))
 
 

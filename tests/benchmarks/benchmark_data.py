@@ -84,7 +84,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 class Pillow:
-    """The loader that repositories of this field have: a frame opened, resized and cropped after the other."""
+    """The loader that repositories of this field have: frames opened, cropped, resized and mirrored one by one."""
 
     def __init__(self, source: Stored) -> None:
         self.source = source
@@ -101,7 +101,8 @@ class Pillow:
                 picture = Image.open(media / str(video) / layout.frame(time)).convert("RGB")
                 side = int((1, 0.875, 0.75, 0.66)[step % 4] * HEIGHT)
                 part = picture.crop((left, top, min(left + side, WIDTH), min(top + side, HEIGHT)))
-                clip.append(np.asarray(part.resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
+                part = part.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+                clip.append(np.asarray(part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if video % 2 else part))
             clips.append(np.stack(clip))
         unknown = np.zeros((BATCH, FRAMES), np.int64)
         return Batch(unknown[:, 0], unknown, np.stack(clips), unknown[:, 0], unknown.astype(np.bool_), unknown)
