@@ -51,34 +51,17 @@ def test_a_second_report_leaves_what_a_first_one_of_its_records_would(runs: Path
     assert files(out) == files(tmp_path / "new") | own, "a third one neither"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../index.html",
-        "/index.html",
-        "a/b/saving.png",
-        "kept.py",
-        ".index.html",
-        "linked/saving.png",
-        "README.md",
-        "src/a.js",
-    ],
-)
+USERS = ("../index.html", "a/b/saving.png", "kept.py", ".index.html", "linked/saving.png", "README.md", "src/a.js")
+
+
+@pytest.mark.parametrize("name", [*USERS, "/index.html"])
 def test_a_list_from_a_stranger_removes_nothing_else(tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     for folder in ("assets", "a/b", "src"):
         (out / folder).mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     (out / "linked").symlink_to(tmp_path / "elsewhere")
-    for place in (
-        "../index.html",
-        "a/b/saving.png",
-        "kept.py",
-        ".index.html",
-        "linked/saving.png",
-        "README.md",
-        "src/a.js",
-    ):
+    for place in USERS:
         (out / place).write_text("a user's")
     (out / LIST).write_text(f"{name}\n")
     before = files(tmp_path)
