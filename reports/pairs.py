@@ -220,7 +220,7 @@ def how(pairs: Sequence[Pair], seeds: Sequence[int], halves: bool) -> str:
         else "which needs no correction of one pair"
     )
     return (
-        f"Methods are compared at the same GFLOPs, on average over those that the best points of both cover, on "
+        f"Methods are compared at the same GFLOPs, on average over those that the points of both cover, on "
         f"the same {videos} videos, by a paired test, {corrected}. {_choosing(halves)} {_seeds(seeds)}"
     )
 

@@ -27,7 +27,7 @@ class Pair:
         b: likewise.
         dataset: its name.
         videos: common to all methods of the data set that share their videos.
-        overlap: GFLOPs that both frontiers cover; None where there are none.
+        overlap: GFLOPs that the points of both cover; None where there are none.
         difference: mean over the overlap; None without one.
         p_holm: its p as corrected for all pairs of the data set that have one.
         sentence: what can and what cannot be concluded.
@@ -49,7 +49,7 @@ class Pair:
 
 
 def all_pairs(records: Records, ranked: float = RANKED) -> list[Pair]:
-    """Every pair of methods of each data set, as their frontiers differ on average over the GFLOPs that both cover.
+    """Every pair of methods of each data set, as their lines differ on average over the GFLOPs that both cover.
 
     Methods are told apart by their labels but for the seed; p is corrected (Holm) for all pairs of a data set. All are
     compared on the videos that all methods of the same validation list have.
@@ -116,7 +116,7 @@ def _meetings(entries: list[Entry], measured: Measured, ranked: float) -> list[_
     meetings = []
     for a, b in combinations(sorted(fronts), 2):
         sides, chosen_from = (fronts[a], fronts[b]), (points[a], points[b])
-        overlap = overlap_of(sides, axis)
+        overlap = overlap_of(chosen_from, axis)
         contrasts = [] if overlap is None else contrasts_between(sides, axis, *overlap)[:1]
         found, halves = find_differences(draws, sides, contrasts), None
         if overlap is not None and looks_luckier(measured, chosen_from, found.differences[0], axis, overlap):
@@ -151,5 +151,5 @@ def _pair(meeting: _Meeting, p: float, pairs: int, dataset: str) -> Pair:
 
 
 def _unmatched(meeting: _Meeting, dataset: str) -> Pair:
-    sentence = no_overlap(meeting.names, meeting.fronts, AXES["gflops"])
+    sentence = no_overlap(meeting.names, meeting.points, AXES["gflops"])
     return Pair(*meeting.names, dataset, len(meeting.measured.video), None, None, None, sentence)

@@ -57,7 +57,7 @@ class Comparison:
         points_a: in the order of their costs.
         points_b: likewise.
         axis: unit of the costs that are matched; empty where two points are compared as they are.
-        overlap: costs that both frontiers cover; None where there are none, or two points are compared.
+        overlap: costs that the points of both cover; None where there are none, or two points are compared.
         difference: of the two points, at the cost asked for, or mean over the overlap; None without an overlap.
         matched: at the cost of every point within the overlap, or at the one asked for.
         test: where `difference.p` comes from.
@@ -152,20 +152,13 @@ def _compared(
 ) -> Comparison:
     names = side_names(sides, points)
     fronts = [[point for point in side if point.on_frontier] for side in points]
-    overlap = None if axis is None else overlap_of(fronts, axis)
-    contrasts = _asked(names, fronts, axis, cost, overlap)
+    overlap = None if axis is None else overlap_of(points, axis)
+    contrasts = _asked(names, points, axis, cost, overlap)
     found = find_differences(Draws(measured, [*fronts[0], *fronts[1]]) if contrasts else None, fronts, contrasts)
-    halves = None
-    if (
-        axis is not None
-        and overlap is not None
-        and looks_luckier(measured, points, found.differences[0], axis, overlap)
-    ):
-        drawn = HalfDraws(measured, [*points[0], *points[1]])
-        halves = by_halves(drawn, points, axis, overlap if cost is None else (cost, cost))
-        found = guarded(found, halves)
+    halves = _halves(measured, points, found, axis, cost, overlap)
+    found = guarded(found, halves)
     if axis is not None and not contrasts:
-        sentence = no_overlap(names, fronts, axis)
+        sentence = no_overlap(names, points, axis)
     else:
         main = found.differences[0]
         where = own_costs(fronts) if axis is None else cost_words(axis, cost, overlap)
@@ -211,24 +204,25 @@ def _halves(
 
 def _asked(
     names: Sequence[str],
-    fronts: Sequence[list[Point]],
+    points: Sequence[list[Point]],
     axis: Cost | None,
     cost: float | None,
     overlap: tuple[float, float] | None,
 ) -> list[Contrast]:
-    """What is compared, the main contrast first; nothing where frontiers do not meet.
+    """What is compared, the main contrast first; nothing where the costs of both sides do not meet.
 
     Raises:
         UserError: where one cost is asked for that not both cover.
     """
+    fronts = [[point for point in side if point.on_frontier] for side in points]
     if axis is None:
         return [(None, np.ones(1), np.ones(1))]
     if cost is None:
         return [] if overlap is None else contrasts_between(fronts, axis, *overlap)
     if overlap is None or not overlap[0] <= cost <= overlap[1]:
         raise UserError(
-            f"--at asks for {cost:g} {axis.short}, but nothing is extrapolated: the frontier of points of "
-            f"{ranges(names, fronts, axis)}. Expected a cost that both cover."
+            f"--at asks for {cost:g} {axis.short}, but nothing is extrapolated: {ranges(names, points, axis)}. "
+            "Expected a cost that both cover."
         )
     return contrasts_between(fronts, axis, cost, cost)[1:]
 

@@ -11,7 +11,7 @@ import numpy as np
 from reports.axes import COSTS, Cost, pareto
 from reports.comparison.answers import Measured
 from reports.comparison.sides import Entry
-from reports.statistics import Floats, interpolation, mean_interpolation
+from reports.statistics import Floats, mean_interpolation
 
 # What two frontiers are matched by.
 AXES = {"gflops": COSTS[0], "throughput": COSTS[1]}
@@ -97,10 +97,10 @@ Contrast = tuple[float | None, Floats, Floats]
 """A cost, and the weights of each side's frontier points in its value there."""
 
 
-def overlap_of(fronts: Sequence[list[Point]], axis: Cost) -> tuple[float, float] | None:
-    """Costs that both frontiers cover."""
-    low = max(getattr(front[0], axis.column) for front in fronts)
-    high = min(getattr(front[-1], axis.column) for front in fronts)
+def overlap_of(sides: Sequence[list[Point]], axis: Cost) -> tuple[float, float] | None:
+    """Costs that the points of both sides cover."""
+    costs = [[getattr(point, axis.column) for point in side] for side in sides]
+    low, high = max(map(min, costs)), min(map(max, costs))
     return (low, high) if low <= high else None
 
 
@@ -108,5 +108,18 @@ def contrasts_between(fronts: Sequence[list[Point]], axis: Cost, low: float, hig
     """The mean over these costs, then the value at each point's cost among them."""
     a, b = ([getattr(point, axis.column) for point in front] for front in fronts)
     knots = sorted({cost for cost in (*a, *b) if low <= cost <= high} | {low, high})
-    mean: Contrast = (None, mean_interpolation(a, low, high), mean_interpolation(b, low, high))
-    return [mean, *((cost, interpolation(a, cost), interpolation(b, cost)) for cost in knots)]
+    ranges = [(None, low, high), *((cost, cost, cost) for cost in knots)]
+    return [(at, line_weights(a, *ends), line_weights(b, *ends)) for at, *ends in ranges]
+
+
+def line_weights(costs: Sequence[float], low: float, high: float) -> Floats:
+    """Weights of a line's points, of ascending costs, in its mean from low to high.
+
+    Beyond its ends it goes on level: of a side with dearer points that are no better, the best one can be had for as
+    much, too.
+    """
+    first, *inner, last = mean_interpolation([min(low, costs[0]), *costs, max(high, costs[-1])], low, high)
+    weights = np.array(inner)
+    weights[0] += first
+    weights[-1] += last
+    return weights

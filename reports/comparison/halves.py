@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from reports.axes import Cost
 from reports.comparison.answers import Measured
 from reports.comparison.differences import Difference, Draws, Found, turned, widened
-from reports.comparison.frontiers import Point, front_of
-from reports.statistics import FEWEST_TELLING, Floats, bootstrap_p, interval, mean_interpolation, replicate_means
+from reports.comparison.frontiers import Point, front_of, line_weights
+from reports.statistics import FEWEST_TELLING, Floats, bootstrap_p, interval, replicate_means
 
 TEST = "two-sided, by bootstrap, each half of the videos choosing the points that are compared on the other"
 
@@ -100,7 +100,7 @@ def by_halves(drawn: HalfDraws, points: Sequence[list[Point]], axis: Cost, overl
     weighted: list[tuple[float, Point]] = []
     for sign, side in zip((1, -1), points, strict=True):
         right = np.stack([drawn.draws.parts[point.experiments] for point in side])
-        weights = [sign * line_weights(side, right[:, half != h].mean(axis=1), axis, overlap) for h in (0, 1)]
+        weights = [sign * weights_of(side, right[:, half != h].mean(axis=1), axis, overlap) for h in (0, 1)]
         for h in (0, 1):
             shares[half == h] += weights[h] @ right[:, half == h]
             for weight, point in zip(weights[h], side, strict=True):
@@ -113,16 +113,9 @@ def by_halves(drawn: HalfDraws, points: Sequence[list[Point]], axis: Cost, overl
     return Halves(value, low, high, float(f"{bootstrap_p(values):.6g}"))
 
 
-def line_weights(side: Sequence[Point], accuracy: Floats, axis: Cost, overlap: tuple[float, float]) -> Floats:
-    """(points,) of a side, in the mean over these costs of the line through those that none beats by this accuracy.
-
-    Beyond its ends the line goes on level: a half may choose a line that is shorter than that of all videos.
-    """
-    front, (low, high) = front_of(side, accuracy.tolist(), axis), overlap
-    costs = [getattr(side[place], axis.column) for place in front]
-    first, *inner, last = mean_interpolation([min(low, costs[0]), *costs, max(high, costs[-1])], low, high)
+def weights_of(side: Sequence[Point], accuracy: Floats, axis: Cost, overlap: tuple[float, float]) -> Floats:
+    """(points,) of a side, in the mean over these costs of the line through those that none beats by this accuracy."""
+    front = front_of(side, accuracy.tolist(), axis)
     weights = np.zeros(len(side))
-    weights[front] = inner
-    weights[front[0]] += first
-    weights[front[-1]] += last
+    weights[front] = line_weights([getattr(side[place], axis.column) for place in front], *overlap)
     return weights

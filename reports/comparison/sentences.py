@@ -124,10 +124,10 @@ def covers(names: Sequence[str], fronts: Sequence[list[Point]]) -> str:
     return f"videos, and seeds where a point has several ({said})"
 
 
-def no_overlap(names: Sequence[str], fronts: Sequence[list[Point]], axis: Cost) -> str:
+def no_overlap(names: Sequence[str], points: Sequence[list[Point]], axis: Cost) -> str:
     return (
-        f"Nothing can be said of {names[0]} and {names[1]} at the same {axis.short}, and nothing is extrapolated: the "
-        f"frontier of points of {ranges(names, fronts, axis)}."
+        f"Nothing can be said of {names[0]} and {names[1]} at the same {axis.short}, and nothing is extrapolated: "
+        f"{ranges(names, points, axis)}."
     )
 
 
@@ -142,8 +142,8 @@ def cost_words(axis: Cost, cost: float | None, overlap: tuple[float, float] | No
     return f", on average from {overlap[0]:.4g} to {overlap[1]:.4g} {axis.short}"
 
 
-def ranges(names: Sequence[str], fronts: Sequence[list[Point]], axis: Cost) -> str:
-    ends = [(getattr(front[0], axis.column), getattr(front[-1], axis.column)) for front in fronts]
+def ranges(names: Sequence[str], points: Sequence[list[Point]], axis: Cost) -> str:
+    ends = [(getattr(side[0], axis.column), getattr(side[-1], axis.column)) for side in points]
     return " and ".join(f"{name} {_from_to(*pair)} {axis.short}" for name, pair in zip(names, ends, strict=True))
 
 

@@ -10,7 +10,7 @@ import pytest
 from reports.comparison.compare import compare
 from reports.comparison.differences import Difference, Found
 from reports.comparison.frontiers import AXES, Point
-from reports.comparison.halves import Halves, guarded, halves_of, line_weights
+from reports.comparison.halves import Halves, guarded, halves_of, weights_of
 from reports.load import load_records
 from tests.reports.records import Writer, answers, point
 
@@ -48,12 +48,12 @@ def test_weights_are_those_of_the_line_by_hand(axis: str) -> None:
         costs = sorted(rng.integers(1, 12, rng.integers(1, 7)).astype(float).tolist())
         values = rng.integers(1, 9, len(costs)) / 10
         low, high = sorted(rng.uniform(costs[0], costs[-1], 2).tolist())
-        weights = line_weights(points(costs, axis), values, AXES[axis], (low, high))
+        weights = weights_of(points(costs, axis), values, AXES[axis], (low, high))
         assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
         fine = np.linspace(low, high, 4001)
         slow = np.mean([level(costs, values.tolist(), at, axis) for at in (fine[1:] + fine[:-1]) / 2])
         assert weights @ values == pytest.approx(slow, abs=2e-3), (costs, values)
-        at = line_weights(points(costs, axis), values, AXES[axis], (low, low))
+        at = weights_of(points(costs, axis), values, AXES[axis], (low, low))
         assert at @ values == pytest.approx(level(costs, values.tolist(), low, axis))
 
 
