@@ -93,7 +93,7 @@ def luckier(counts: tuple[int, int], videos: int = 300) -> list[tuple[float, flo
             )
         measured = Measured(np.arange(videos), 0, np.zeros(videos, np.int64), None, answers, {})
         fronts = [[point for point in side if point.on_frontier] for side in sides]
-        overlap = overlap_of(fronts, axis)
+        overlap = overlap_of(sides, axis)
         if overlap is not None:
             contrast = contrasts_between(fronts, axis, *overlap)[:1]
             (main,) = find_differences(Draws(measured, [*fronts[0], *fronts[1]]), fronts, contrast).differences
