@@ -268,7 +268,7 @@ def _cell(pair: Pair | None, sign: int) -> dict[str, Any]:
         return {"text": "", "bold": False}
     if pair.difference is None:
         return {"text": MISSING, "bold": False}
-    return {"text": f"{sign * pair.difference.value:+.1f}", "bold": pair.differs}
+    return {"text": f"{round(sign * pair.difference.value, 1) + 0.0:+.1f}", "bold": pair.differs}
 
 
 # Of the table, after the two methods.
