@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -91,6 +91,7 @@ def test_skipped_is_masked(
     rounding = (logits(exact, x.double(), "masked") - expected).abs().max().item()
     with torch.no_grad():
         unit = effect(model, x)
+    assume(unit)  # of random weights it is rarely nothing
     for execution in ("masked", "skipped") if optimised else ("skipped",):
         found = logits(fast if optimised else model, x, execution)
         limit = max((FOLDED if optimised else TOLERANCE)[dtype] * unit, TWICE * rounding)
@@ -107,5 +108,6 @@ def test_cells_of_large_maps_are_the_same_everywhere(side: int, grid: int) -> No
     expected = logits(model, x, "masked")
     with torch.no_grad():
         unit = effect(model, x)
+    assert unit
     torch.testing.assert_close(logits(fast, x, "skipped"), expected, rtol=0, atol=1e-3 * unit)
     verify(fast, x, cost_model(model, x))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reports.sharing import Shared
@@ -15,6 +15,8 @@ JSON = st.recursive(
 )
 
 
+# Drawing takes long on a busy machine.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "timing"]), JSON), max_size=5))
 def test_a_shared_record_is_written_as_the_record(records: list[dict[str, object]]) -> None:
     shared = Shared()
