@@ -16,9 +16,27 @@ from bench.record import Result
 from reports import figures
 from reports.axes import Cost
 from reports.charts import costs_of
-from reports.published.points import published_points
 
 LINES = 12  # points of a figure that has a line or a row for each
+# Figures of times: file, the column that a point needs, caption.
+TIMED = (
+    (
+        "saving",
+        "saving_realised",
+        "Time saved against multiply-adds saved, each beside the dense network of the same weights. On the line a "
+        "saving is perfect; at 0 it is on paper only. Vertical bars: 95% intervals over rounds. Hollow points were "
+        "timed with noise.",
+        figures.saving,
+    ),
+    (
+        "roofline",
+        "utilisation",
+        "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the device "
+        "allows, by copying on the left and by matrix products on the right, both measured on it. Hollow points were "
+        "timed with noise.",
+        figures.roofline,
+    ),
+)
 T = TypeVar("T", bound=Sized)
 
 
@@ -36,8 +54,8 @@ class Captioned:
 
 
 def captioned_figures(
-    dataset: str,
     table: pd.DataFrame,
+    published: pd.DataFrame,
     ceiling: float | None,
     results: Mapping[str, Result],
     macs: Mapping[str, NDArray[np.int64]],
@@ -46,28 +64,16 @@ def captioned_figures(
 
     Args:
         table: points of a data set, as `reports.load.pool` gives them.
-        ceiling: as `figures.frontier` takes it.
+        published: as `figures.frontier` takes it, as is ceiling.
         results: by experiment id.
         macs: by experiment id, of some, the executed multiply-adds of each video.
     """
-    published = published_points(dataset)
     for cost in costs_of(table):
         draw = partial(figures.frontier, table, cost, ceiling, published)
         yield Captioned(cost.file, _of_frontier(table, cost, len(published) > 0), draw)
-    if table["saving_realised"].notna().any():
-        caption = (
-            "Time saved against multiply-adds saved, each beside the dense network of the same weights. On the "
-            "line a saving is perfect; at 0 it is on paper only. Vertical bars: 95% intervals over rounds. Hollow "
-            "points were timed with noise."
-        )
-        yield Captioned("saving", caption, partial(figures.saving, table))
-    if table["utilisation"].notna().any():
-        caption = (
-            "Multiply-adds a second of the executed path against multiply-adds per byte. Lines: the most that the "
-            "device allows, by copying on the left and by matrix products on the right, both measured on it. "
-            "Hollow points were timed with noise."
-        )
-        yield Captioned("roofline", caption, partial(figures.roofline, table))
+    for name, column, caption, figure in TIMED:
+        if table[column].notna().any():
+            yield Captioned(name, caption, partial(figure, table))
     ratios, first = _of_points(table, lambda name: results[name].metrics.get("kept_ratio_per_block"))
     if ratios:
         caption = f"Share of frames that each block computes.{first}"

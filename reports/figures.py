@@ -249,8 +249,11 @@ def first_lines(lines: pd.Series, methods: pd.Series) -> list[str]:
 
 def kept_per_block(ratios: dict[str, list[float]]) -> Figure:
     """Share of frames that each block computes in full, a line for each point, by its name."""
-    places = {name: range(1, len(shares) + 1) for name, shares in ratios.items()}
-    axes = _lines(places, ratios, "block, in network order", "kept ratio")
+    with _canvas("block, in network order", "kept ratio", fontsize=7) as axes:
+        for number, (name, shares) in enumerate(ratios.items()):
+            colour, marker = look(number)
+            kind: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "label": name}
+            axes.plot(range(1, len(shares) + 1), shares, linewidth=1, **kind)
     axes.set_ylim(-0.03, 1.03)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _figure(axes)
@@ -283,16 +286,6 @@ def cost_per_video(macs: Mapping[str, NDArray[np.int64]]) -> Figure:
         figure.supylabel("% of videos", fontsize=9)
         sns.despine(figure)
     return figure
-
-
-def _lines(across: Mapping[str, Any], up: Mapping[str, Any], x: str, y: str, markersize: int = 5) -> Axes:
-    """A line for each name."""
-    with _canvas(x, y, fontsize=7) as axes:
-        for number, name in enumerate(up):
-            colour, marker = look(number)
-            kind: dict[str, Any] = {"color": colour, "marker": marker, "markersize": markersize, "label": name}
-            axes.plot(across[name], up[name], linewidth=1, **kind)
-    return axes
 
 
 def roofline(table: pd.DataFrame) -> Figure:

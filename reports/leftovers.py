@@ -12,13 +12,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bench.files import make_folder, noting_writes, read_lines, write_text
+from reports.questions import QUESTIONS
 
 LIST = "assets/files.txt"
 # No other name is removed, whatever a list says, since a report may come from somebody else: pages, what their script
 # and style need, and in a data set's folder figures, tables and film strips.
 PAGE = r"(index|methods|pairs|definitions|environment|(data|method|question)-[\w-]+|points/[0-9a-f]+)\.html"
 ASSET = r"assets/(site\.(css|js)|points-[\w-]+\.js|plotly[\w.-]+)"
-FIGURE = r"(accuracy-vs-[a-z]+|saving|roofline|kept-per-block|cost-per-video|frames|ratios|spatial|looked-at-[0-9a-f]+)"
+CURVES = "|".join(question.slug for question in QUESTIONS)
+FIGURE = rf"(accuracy-vs-[a-z]+|saving|roofline|kept-per-block|cost-per-video|{CURVES}|looked-at-[0-9a-f]+)"
 OURS = re.compile(
     rf"{PAGE}|{ASSET}|[\w-]+/({FIGURE}\.(png|svg|pdf)|(points|published)\.(html|md|tex|csv)|records\.csv)"
 )

@@ -53,7 +53,7 @@ class Group:
     """All of one data set.
 
     Attributes:
-        table: its records; pooled: its points.
+        table: its records; pooled: its points; published: figures of others, as `published_points` gives them.
         folder: of its figures and tables, in the site.
     """
 
@@ -61,6 +61,7 @@ class Group:
     title: str
     table: pd.DataFrame
     pooled: pd.DataFrame
+    published: pd.DataFrame
     ceiling: float | None
     questions: list[tuple[Question, pd.DataFrame]] = field(default_factory=list)
 
@@ -147,14 +148,14 @@ class _Site:
         pooled = self.records.pooled
         pooled = pooled[pooled["dataset"] == name].reset_index(drop=True)
         questions = answered(without_trials(pooled))
-        return Group(name, dataset.title, table, pooled, dataset.order_blind_ceiling, questions)
+        return Group(name, dataset.title, table, pooled, published_points(name), dataset.order_blind_ceiling, questions)
 
     def write(self) -> Path:
         """Everything; the front page last, since it says that the others are there."""
         self._assets()
         fronts = []
         for group in self.groups:
-            drawn = captioned_figures(group.name, group.pooled, group.ceiling, self.results, self.looked.macs)
+            drawn = captioned_figures(group.pooled, group.published, group.ceiling, self.results, self.looked.macs)
             shown = [self._save(group, each.name, each.caption, each.draw()) for each in drawn]
             caption = f"{group.title}. {group.subtitle}"
             write_tables(group.table, self.out / group.name, group.title, self.experiments)
@@ -163,7 +164,7 @@ class _Site:
             )
             page = {**chart_of(group.name, group.pooled), **table_of(group.pooled, caption)}
             page |= {"folder": group.name, "figures": shown, "subtitle": group.subtitle, "published": published}
-            page |= {"note": note(group.table), "with_published": len(published_points(group.name)) > 0}
+            page |= {"note": note(group.table), "with_published": len(group.published) > 0}
             self._page(group.file, group.title, "dataset.html", group=page)
             fronts.append(self._front(group, shown[0]))
         self._methods()
@@ -204,7 +205,7 @@ class _Site:
             with replacing(folder / name) as file:
                 file.write(content)
         for group in self.groups:
-            source = source_of(group.name, group.pooled, self.results, published_points(group.name))
+            source = source_of(group.name, group.pooled, self.results, group.published)
             write_text(folder / f"points-{group.name}.js", source)
 
     def _save(self, group: Group, name: str, caption: str, figure: Figure) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -112,29 +111,18 @@ def _meetings(entries: list[Entry], measured: Measured, ranked: float) -> list[_
     best = [point for front in fronts.values() for point in front]
     if len(fronts) == 1:
         return []
-    draws, every = Draws(measured, best, ranked), _Every(measured, points)
-    meetings = []
+    draws, meetings = Draws(measured, best, ranked), []
+    drawn: HalfDraws | None = None  # of all points, where some pair needs them
     for a, b in combinations(sorted(fronts), 2):
         sides, chosen_from = (fronts[a], fronts[b]), (points[a], points[b])
         overlap = overlap_of(chosen_from, axis)
         contrasts = [] if overlap is None else contrasts_between(sides, axis, *overlap)[:1]
         found, halves = find_differences(draws, sides, contrasts), None
         if overlap is not None and looks_luckier(measured, chosen_from, found.differences[0], axis, overlap):
-            halves = by_halves(every.drawn, chosen_from, axis, overlap)
+            drawn = drawn or HalfDraws(measured, [point for of in points.values() for point in of])
+            halves = by_halves(drawn, chosen_from, axis, overlap)
         meetings.append(_Meeting((a, b), chosen_from, sides, measured, overlap, guarded(found, halves), halves))
     return meetings
-
-
-@dataclass(frozen=True)
-class _Every:
-    """Replicates of all points, drawn only where some pair needs them."""
-
-    measured: Measured
-    points: dict[str, list[Point]]
-
-    @cached_property
-    def drawn(self) -> HalfDraws:
-        return HalfDraws(self.measured, [point for of in self.points.values() for point in of])
 
 
 def _pair(meeting: _Meeting, p: float, pairs: int, dataset: str) -> Pair:
